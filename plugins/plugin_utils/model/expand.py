@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nodes in bulk (`node[1:8]`), and the addresses and interfaces that each node gets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from netaddr import IPAddress
+
+from .problems import Problems
+from .types import Network, Node, Site, link_name
+
+MANAGEMENT, STORAGE, PROVIDER = "management", "storage", "provider"
+MOST = 4096
+ON_STORAGE = {"control", "storage", "compute"}
+
+_RANGE = re.compile(r"(?P<head>[^\[]+)\[(?P<first>\d+):(?P<last>\d+)\](?P<tail>.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """The site's machines one by one, and the path in cloud.yml that each comes from."""
+
+    nodes: dict[str, Node]
+    paths: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A node's place on a network. interface: as it is named on the node, with its VLAN if tagged."""
+
+    network: Network
+    interface: str
+    parent: str
+    address: IPAddress | None
+
+
+def expand(site: Site, problems: Problems) -> Expanded:
+    """Write out the ranges; what cannot be written out is reported and left out."""
+    nodes: dict[str, Node] = {}
+    paths: dict[str, str] = {}
+    for key, node in site.nodes.items():
+        path = f"nodes.{key}"
+        for number, name in enumerate(_names(key, node, path, problems)):
+            if name in nodes:
+                cure = "give each machine a name of its own"
+                problems.add(path, f"makes '{name}', which {paths[name]} makes already", cure)
+                continue
+            nodes[name] = _numbered(node, name, number)
+            paths[name] = path
+    return Expanded(nodes, paths)
+
+
+def _names(key: str, node: Node, path: str, problems: Problems) -> list[str]:
+    found = _RANGE.fullmatch(key)
+    if not found:
+        return [key]
+    first, last = int(found["first"]), int(found["last"])
+    if not 0 <= last - first < MOST:
+        cure = f"write the lower number first, and at most {MOST} machines, such as {found['head']}[1:8]"
+        problems.add(path, f"[{found['first']}:{found['last']}] is not a range of machines", cure)
+        return []
+    if node.mac:
+        cure = "remove it, or write each machine on its own with its MAC address"
+        problems.add(f"{path}.mac", "one MAC address cannot be that of several machines", cure)
+        return []
+    if any(address and int(address) + last - first >= 2**32 for address in (node.address, *node.addresses.values())):
+        cure = "write a lower address: a range counts up from it"
+        problems.add(f"{path}.address", f"there are no {last - first} addresses after it", cure)
+        return []
+    width = len(found["first"]) if found["first"].startswith("0") else 0
+    return [f"{found['head']}{number:0{width}d}{found['tail']}" for number in range(first, last + 1)]
+
+
+def _numbered(node: Node, name: str, number: int) -> Node:
+    if number == 0:
+        return replace(node, name=name)
+    addresses = {net: None if address is None else address + number for net, address in node.addresses.items()}
+    return replace(node, name=name, address=node.address + number, addresses=addresses)
+
+
+def shadow(address: IPAddress, management: Network, network: Network) -> IPAddress | None:
+    """The address with the same host part on another network, or None if it does not fit there."""
+    if address not in management.cidr:
+        return None
+    offset = int(address) - int(management.cidr.network)
+    return network.cidr.network + offset if offset < network.cidr.size else None
+
+
+def addresses_of(site: Site, node: Node) -> dict[str, IPAddress]:
+    """The addresses of a node by network: those written, and the storage address that follows."""
+    found = {MANAGEMENT: node.address}
+    management, storage = site.networks.get(MANAGEMENT), site.networks.get(STORAGE)
+    if management and storage and STORAGE not in node.addresses and ON_STORAGE.intersection(node.roles):
+        follows = shadow(node.address, management, storage)
+        if follows is not None:
+            found[STORAGE] = follows
+    found.update({net: address for net, address in node.addresses.items() if address is not None})
+    return {net: found[net] for net in site.networks if net in found}
+
+
+def links_of(site: Site, node: Node) -> dict[str, Link]:
+    """The networks that a node is plugged into; a gateway carries the provider network without an address."""
+    addresses = addresses_of(site, node)
+    links = {}
+    for name, network in site.networks.items():
+        if name in addresses or (name == PROVIDER and "gateway" in node.roles):
+            parent = node.interfaces.get(name, network.interface)
+            links[name] = Link(network, link_name(parent, network.vlan), parent, addresses.get(name))
+    return links

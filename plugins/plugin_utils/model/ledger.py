@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger of ports: what footprints declare, made concrete for each node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import netaddr
+
+from .expand import MANAGEMENT, Link
+from .footprints import Footprint, Port, applies
+from .types import ROLES, Node, Site
+
+ANYWHERE = "0.0.0.0/0"
+Entry = dict[str, Any]
+
+
+class Ledger:
+    """Resolves ports of one site. addresses: of each node by network, as text."""
+
+    def __init__(self, site: Site, groups: dict[str, list[str]], addresses: dict[str, dict[str, str]]) -> None:
+        self.site, self.groups, self.addresses = site, groups, addresses
+        self.known: dict[tuple[tuple[str, ...], str], list[str]] = {}
+
+    def declared(self, footprint: Footprint) -> Iterator[Entry]:
+        """What a footprint declares: whom it serves, and on which nodes."""
+        for port in footprint.ports:
+            on = ROLES if port.on == ("all",) else port.on
+            yield {
+                "name": port.name,
+                "port": port.port,
+                "protocol": port.protocol,
+                "network": port.network,
+                "from": list(port.sources),
+                "on": list(port.on),
+                "nodes": [name for name in self.addresses if any(name in self.groups[role] for role in on)],
+                "process": port.process,
+                "component": footprint.name,
+                "optional": port.optional,
+            }
+
+    def resolved(self, footprint: Footprint, node: Node, links: dict[str, Link]) -> Iterator[Entry]:
+        """A footprint's ports on one node: its address there, and the addresses that may connect."""
+        for port in footprint.ports:
+            if not applies(port.on, node.roles):
+                continue
+            for network, sources in self._places(port, links):
+                link = links[network]
+                yield {
+                    "name": port.name,
+                    "port": port.port,
+                    "protocol": port.protocol,
+                    "network": network,
+                    "interface": link.interface,
+                    "address": str(link.address),
+                    "sources": sources,
+                    "process": port.process,
+                    "component": footprint.name,
+                    "optional": port.optional,
+                }
+
+    def _places(self, port: Port, links: dict[str, Link]) -> Iterator[tuple[str, list[str]]]:
+        link = links.get(port.network)
+        if link and link.address is not None:
+            yield port.network, self.sources(port.sources, port.network)
+        # What the API serves to its users, it also serves where the site puts its endpoint.
+        if port.process == "haproxy" and "network" in port.sources:
+            for name, other in links.items():
+                if name != port.network and other.address and other.address == self.site.endpoint.address:
+                    yield name, [ANYWHERE]
+
+    def sources(self, wanted: tuple[str, ...], network: str) -> list[str]:
+        """The networks and addresses which may connect, merged: never more than was meant."""
+        key = (wanted, network)
+        if key not in self.known:
+            self.known[key] = self._sources(wanted, network)
+        return self.known[key]
+
+    def _sources(self, wanted: tuple[str, ...], network: str) -> list[str]:
+        if "any" in wanted:
+            return [ANYWHERE]
+        found: list[str] = []
+        for source in wanted:
+            if source == "network":
+                found.append(str(self.site.networks[network].cidr))
+            elif source == "controller":
+                found.append(str(self.site.networks[MANAGEMENT].cidr))
+            else:
+                here = (self.addresses[name].get(network) for name in self.groups[source])
+                found.extend(f"{address}/32" for address in here if address)
+        return [str(merged) for merged in netaddr.cidr_merge(found)]

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way back of guarded settings: the scripts are really run, on files in a temporary folder."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from ansible_collections.updraft.cloud.plugins.module_utils import files
+from ansible_collections.updraft.cloud.plugins.module_utils.guard import (
+    Guard,
+    apply_script,
+    boot_files,
+    digest_of,
+    missing_links,
+    return_script,
+)
+
+ETH0 = {"ifname": "eth0", "mtu": 1500, "flags": ["UP"], "addr_info": [{"local": "10.0.0.5", "prefixlen": 24}]}
+
+
+def guard_in(folder: Path, **more: tuple[tuple[str, ...], ...]) -> Guard:
+    guard = Guard("network", base=str(folder / "guard"), units=str(folder / "units"), **more)
+    Path(guard.pending).mkdir(parents=True)
+    (folder / "units" / "sysinit.target.wants").mkdir(parents=True)
+    return guard
+
+
+def bring_back(guard: Guard, kept: dict[str, dict[str, str]], *arguments: str) -> None:
+    script = Path(guard.home) / "return.sh"
+    script.write_text(return_script(guard, kept))
+    subprocess.run(["/bin/sh", str(script), *arguments], check=True, capture_output=True)
+
+
+def test_former_files_links_and_absences_come_back(tmp_path: Path) -> None:
+    guard = guard_in(tmp_path, restore=(("touch", str(tmp_path / "ran")),))
+    old, link, new = tmp_path / "old", tmp_path / "link", tmp_path / "new one"
+    (Path(guard.pending) / "0").write_text("former")
+    (Path(guard.pending) / "1").symlink_to("/former/target")
+    for path in (old, link, new):
+        path.write_text("changed")
+    bring_back(
+        guard,
+        {
+            str(old): {"kind": "file", "copy": "0"},
+            str(link): {"kind": "link", "copy": "1"},
+            str(new): {"kind": "absent", "copy": "2"},
+        },
+    )
+    assert old.read_text() == "former"
+    assert str(link.readlink()) == "/former/target"
+    assert not new.exists()
+    assert (tmp_path / "ran").exists()
+    assert not Path(guard.pending).exists() and not (Path(guard.home) / "returning").exists()
+
+
+def test_a_return_that_was_cut_in_its_middle_goes_on(tmp_path: Path) -> None:
+    guard = guard_in(tmp_path, restore=(("true",),))
+    old = tmp_path / "old"
+    old.write_text("changed")
+    (Path(guard.pending) / "0").write_text("former")
+    Path(guard.pending).rename(Path(guard.home) / "returning")
+    bring_back(guard, {str(old): {"kind": "file", "copy": "0"}})
+    assert old.read_text() == "former"
+
+
+def test_after_the_confirmation_nothing_comes_back(tmp_path: Path) -> None:
+    guard = guard_in(tmp_path, restore=(("touch", str(tmp_path / "ran")),))
+    old = tmp_path / "old"
+    old.write_text("confirmed")
+    (Path(guard.pending) / "0").write_text("former")
+    Path(guard.pending).rename(Path(guard.home) / "confirmed")
+    bring_back(guard, {str(old): {"kind": "file", "copy": "0"}})
+    assert old.read_text() == "confirmed"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_at_boot_files_come_back_and_no_command_runs(tmp_path: Path) -> None:
+    guard = guard_in(tmp_path, restore=(("touch", str(tmp_path / "ran")),))
+    unit = Path(next(iter(boot_files(guard))))
+    unit.write_text("unit")
+    bring_back(guard, {str(tmp_path / "new"): {"kind": "absent", "copy": "0"}}, "boot")
+    assert not (tmp_path / "ran").exists()
+    assert not unit.exists()
+
+
+def test_success_is_marked_only_when_every_command_succeeded(tmp_path: Path) -> None:
+    for command, expected in ((("true",), True), (("false",), False)):
+        guard = guard_in(tmp_path / command[0], apply=(command, ("true",)))
+        subprocess.run(["/bin/sh", "-c", apply_script(guard).replace("sleep 1", "")], check=False)
+        assert (Path(guard.pending) / "applied").exists() is expected
+
+
+def test_links_are_missed_in_words() -> None:
+    wanted = [{"name": "eth0", "addresses": ["10.0.0.5/24", "10.0.0.6/24"], "mtu": 9000}, {"name": "eth1"}]
+    assert missing_links(wanted, [ETH0]) == [
+        "eth0: has no address 10.0.0.6/24",
+        "eth0: MTU is 1500, not 9000",
+        "eth1: there is no such interface",
+    ]
+    assert missing_links([{"name": "eth0", "addresses": ["10.0.0.5/24"], "mtu": 1500}], [ETH0]) == []
+
+
+def test_the_number_of_the_files_does_not_depend_on_their_order() -> None:
+    one, two = files.Entry("/a", content=b"1"), files.Entry("/b", content=b"2")
+    assert digest_of([one, two]) == digest_of([two, one]) != digest_of([one])

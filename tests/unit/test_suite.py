@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The test command itself: it counts, it fails when nothing was checked, and its comparisons find faults."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from updraft.site import ROOT, Refusal
+from updraft.testing import live, static, suite
+from updraft.testing.base import Check, Context, Failed, Skipped
+
+
+def good(_context: Context) -> str:
+    return "fine"
+
+
+def bad(_context: Context) -> str:
+    raise Failed("first line\nsecond line")
+
+
+def absent(_context: Context) -> str:
+    raise Skipped("no lab here")
+
+
+def dependent(context: Context) -> str:
+    context.need("bad")
+    return "never"
+
+
+def end(capsys: pytest.CaptureFixture[str], tmp_path: Path, *checks: Check) -> tuple[int, list[str]]:
+    code = suite._run(checks, Context(ROOT, tmp_path))
+    return code, capsys.readouterr().out.splitlines()
+
+
+def test_all_are_made_and_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    checks = [Check("good", "", good), Check("bad", "", bad), Check("late", "", dependent), Check("no", "", absent)]
+    code, lines = end(capsys, tmp_path, *checks)
+    assert code == 1
+    assert lines[-1] == "1 passed, 1 failed, 2 skipped"
+    assert "failed: bad: first line" in lines
+    assert "skipped: late: it builds on bad, which did not pass" in lines
+
+
+def test_nothing_made_is_a_failure(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, lines = end(capsys, tmp_path, Check("no", "", absent))
+    assert (code, lines[-1]) == (1, "0 passed, 0 failed, 1 skipped")
+
+
+def test_good_is_good(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert end(capsys, tmp_path, Check("good", "", good))[0] == 0
+
+
+def test_an_unknown_check_is_refused() -> None:
+    with pytest.raises(Refusal, match="no check 'nosuch': there are good"):
+        suite.run(list_only=False, only=["nosuch"], every=[Check("good", "", good)])
+
+
+def test_names_are_unique() -> None:
+    names = [check.name for check in suite.checks()]
+    assert len(names) == len(set(names))
+
+
+def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
+    context = Context(ROOT, tmp_path, current="slow")
+    with pytest.raises(Failed, match=r"took longer than 1 s\nbegun"):
+        context.command(["sh", "-c", "echo begun; sleep 60"], limit=1)
+
+
+def test_a_command_that_fails_shows_its_end(tmp_path: Path) -> None:
+    context = Context(ROOT, tmp_path, current="broken")
+    with pytest.raises(Failed, match=r"exit code 3\nwhy"):
+        context.command(["sh", "-c", "echo why; exit 3"], limit=10)
+    assert context.log.read_text().endswith("why\n")
+
+
+def role(folder: Path, specs: str, defaults: str) -> Path:
+    made = folder / "storage"
+    for name, text in (("meta/argument_specs.yml", specs), ("defaults/main.yml", defaults)):
+        (made / name).parent.mkdir(parents=True)
+        (made / name).write_text(text)
+    return made
+
+
+def test_specs_and_defaults_that_differ_are_named(tmp_path: Path) -> None:
+    specs = "argument_specs: {main: {options: {storage_a: {}, storage_b: {required: true}, storage_c: {}, other: {}}}}"
+    made = role(tmp_path, specs, "storage_a: 1\nstorage_b: 2\nstorage_d: 3\nother: 4\n")
+    assert static.argument_faults(made) == [
+        "storage: storage_d has a default and no spec",
+        "storage: storage_c has a spec and no default",
+        "storage: storage_b is required and has a default",
+        "storage: other does not carry the role's name",
+    ]
+
+
+def test_locked_packages_of_other_systems_do_not_count(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text(
+        "a==1 \\\n    --hash=x\nb==2 ; sys_platform == 'win32' \\\nc==3 ; python_version < '4' \\\n# d==4\n"
+    )
+    assert list(static._locked(lock)) == [("a", "1"), ("c", "3")]
+
+
+def test_modules_of_collections_are_seen(tmp_path: Path) -> None:
+    tasks = tmp_path / "roles" / "x" / "tasks" / "main.yml"
+    tasks.parent.mkdir(parents=True)
+    tasks.write_text("- name: a\n  ansible.posix.sysctl:\n    name: b\n- community.general.modprobe: {name: c}\n")
+    assert list(static._collections_used(tmp_path)) == ["ansible.posix", "community.general"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look everywhere")
+def test_secrets_that_lie_open_are_found(tmp_path: Path) -> None:
+    """The script that looks for secrets on the lab's machines finds a readable one, and only that."""
+    patterns = "".join(f"{number:032x}\n" for number in (1, 2))
+    readable, private = tmp_path / "open", tmp_path / "private"
+    for folder in (tmp_path, *tmp_path.parents[:-2]):  # pytest's own folders are closed to others
+        folder.chmod(0o755)
+    readable.write_text(f"password = {1:032x}\n")
+    private.write_text(f"password = {2:032x}\n")
+    private.chmod(0o600)
+    words = ["bash", str(live.SEEK), str(tmp_path)]
+    run = subprocess.run(words, input=patterns, capture_output=True, text=True, check=True)
+    assert f"file {readable}" in run.stdout.splitlines()
+    assert str(private) not in run.stdout
+
+
+def test_secret_values_leave_out_names_and_the_public_certificate() -> None:
+    tree = {
+        "ca_certificate": "public" * 9,
+        "ca_key": "begin\nmiddle\nend",
+        "chap": {"user": "updraft", "password": "x" * 16},
+    }
+    assert dict(live._flat(tree)) == {"ca_key": "middle", "chap.password": "x" * 16}

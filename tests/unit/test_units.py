@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""updraft.cloud.units: the plan from states and stamps, and the probes against real listeners."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.updraft.cloud.plugins.module_utils import units, units_ready, units_run
+from ansible_collections.updraft.cloud.plugins.module_utils.units import Status, Unit, plan
+
+RUNS = Status(load="loaded", active="active", sub="running", file="enabled", type="notify")
+STAMP = {"definition": {"/usr/lib/systemd/system/a.service": "1"}, "depends": {"/etc/a": "2"}}
+
+
+def status(**changes: Any) -> Status:
+    fields = {name: getattr(RUNS, name) for name in Status.__dataclass_fields__}
+    return Status(**{**fields, **changes})
+
+
+def unit(**given: Any) -> Unit:
+    return Unit.of({"name": "a", "depends": ["/etc/a"], **given})
+
+
+def stamp(**changes: str) -> dict[str, dict[str, str]]:
+    return {part: {path: changes.get(part, value) for path, value in files.items()} for part, files in STAMP.items()}
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "operations"),
+    [
+        pytest.param(RUNS, STAMP, (), id="as wanted"),
+        pytest.param(status(active="inactive"), STAMP, ("start",), id="stopped"),
+        pytest.param(status(active="failed"), STAMP, ("start",), id="failed"),
+        pytest.param(status(active="deactivating"), STAMP, ("start",), id="stopping"),
+        pytest.param(status(active="activating", sub="auto-restart"), STAMP, (), id="restarting by itself"),
+        pytest.param(RUNS, None, ("restart",), id="never started from here"),
+        pytest.param(RUNS, stamp(depends="other"), ("restart",), id="configuration changed"),
+        pytest.param(RUNS, stamp(definition="other"), ("restart",), id="unit file changed"),
+        pytest.param(RUNS, {"definition": STAMP["definition"], "depends": {}}, ("restart",), id="new dependency"),
+        pytest.param(status(stale=True), STAMP, ("restart",), id="daemon-reload is due"),
+        pytest.param(status(file="disabled"), STAMP, ("enable",), id="disabled"),
+        pytest.param(status(file="static"), STAMP, (), id="static"),
+        pytest.param(status(file=""), STAMP, (), id="without a unit file"),
+        pytest.param(
+            status(file="masked", load="masked", active="inactive"), None, ("unmask", "enable", "start"), id="masked"
+        ),
+        pytest.param(Status(), None, ("enable", "start"), id="does not exist yet"),
+    ],
+)
+def test_a_unit_that_is_to_run(now: Status, before: Any, operations: tuple[str, ...]) -> None:
+    assert plan(unit(), now, STAMP, before).operations == operations
+
+
+def test_reload_is_for_configuration_only() -> None:
+    assert plan(unit(reload=True), RUNS, STAMP, stamp(depends="x")).operations == ("reload",)
+    assert plan(unit(reload=True), RUNS, STAMP, stamp(definition="x")).operations == ("restart",)
+    assert plan(unit(reload=True), RUNS, STAMP, None).operations == ("restart",)
+
+
+@pytest.mark.parametrize(
+    ("given", "now", "operations"),
+    [
+        ({}, RUNS, ("disable", "stop")),
+        ({}, status(active="inactive", file="disabled"), ()),
+        ({}, status(active="failed", file="disabled"), ()),
+        ({}, Status(), ()),
+        ({"enabled": True}, RUNS, ("stop",)),
+        ({"masked": True}, RUNS, ("mask", "stop")),
+        ({"masked": True}, Status(), ("mask",)),
+        ({"masked": True}, status(active="inactive", file="masked"), ()),
+    ],
+)
+def test_a_unit_that_is_not_to_run(given: dict[str, Any], now: Status, operations: tuple[str, ...]) -> None:
+    assert plan(unit(state="stopped", **given), now, STAMP, None).operations == operations
+
+
+def test_a_oneshot_runs_again_when_its_content_differs() -> None:
+    done = status(type="oneshot", active="inactive")
+    assert plan(unit(), done, STAMP, STAMP).operations == ()
+    assert plan(unit(), done, STAMP, stamp(depends="x")).operations == ("restart",)
+    assert plan(unit(), done, STAMP, None).operations == ("start",)
+    assert plan(unit(), status(type="oneshot", active="failed", result="exit-code"), STAMP, STAMP).operations == (
+        "start",
+    )
+
+
+@pytest.mark.parametrize(
+    ("coming", "operations"),
+    [
+        (["/etc/a/x.conf"], ("restart",)),
+        (["/etc/a"], ("restart",)),
+        (["/etc/ab"], ()),
+        (["/etc/systemd/system/a.service.d/x.conf"], ("restart",)),
+        (["/etc/systemd/system/b.service"], ()),
+    ],
+)
+def test_check_mode_counts_what_earlier_tasks_would_change(coming: list[str], operations: tuple[str, ...]) -> None:
+    assert plan(unit(), RUNS, STAMP, STAMP, coming).operations == operations
+
+
+def test_the_reason_names_the_path() -> None:
+    assert plan(unit(), RUNS, STAMP, stamp(depends="x")).reason == "changed: /etc/a"
+
+
+def test_a_masked_unit_cannot_be_started() -> None:
+    with pytest.raises(ValueError, match="a masked unit cannot be started"):
+        unit(masked=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [("a", "a.service"), ("a.timer", "a.timer"), ("a@x.y", "a@x.y.service"), ("dbus.socket", "dbus.socket")],
+)
+def test_a_name_without_a_type_is_a_service(name: str, full: str) -> None:
+    assert units.with_suffix(name) == full
+
+
+def test_what_systemd_shows_is_read_in_order() -> None:
+    text = (
+        "Type=notify\nRemainAfterExit=no\nNRestarts=2\nResult=success\nLoadState=loaded\nActiveState=active\n"
+        "SubState=running\nUnitFileState=enabled\nJob=17\nNeedDaemonReload=yes\n\n"
+        "LoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\nNeedDaemonReload=no\n"
+    )
+    shown = units.parse_show(text, ["a.service", "b.timer"])
+    assert shown["a.service"] == status(job=True, stale=True, restarts=2)
+    assert not shown["b.timer"].exists
+    with pytest.raises(ValueError, match="2 units of 3"):
+        units.parse_show(text, ["a", "b", "c"])
+
+
+class TestStamps:
+    """Content, and nothing but content, makes a stamp."""
+
+    def test_definition_is_found_as_systemd_does(self, tmp_path: Path) -> None:
+        for path in (
+            "usr/lib/systemd/system/a@.service",
+            "etc/systemd/system/a@.service",
+            "etc/systemd/system/a@.service.d/20-x.conf",
+            "usr/lib/systemd/system/a@.service.d/20-x.conf",
+            "usr/lib/systemd/system/a@1.service.d/10-y.conf",
+            "etc/systemd/system/a@1.service.d/notes.txt",
+        ):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(path)
+        assert units.definition("a@1.service", str(tmp_path)) == [
+            "/etc/systemd/system/a@.service",
+            "/usr/lib/systemd/system/a@1.service.d/10-y.conf",
+            "/etc/systemd/system/a@.service.d/20-x.conf",
+        ]
+
+    def test_content_counts_and_times_do_not(self, tmp_path: Path) -> None:
+        (tmp_path / "etc/a/sub").mkdir(parents=True)
+        (tmp_path / "etc/a/sub/x").write_text("1")
+        (tmp_path / "etc/a/.x.updraft").write_text("waiting")
+        first = units.fingerprints(["/etc/a", "/etc/gone"], str(tmp_path))
+        assert sorted(first) == ["/etc/a/sub/x", "/etc/gone"]
+        (tmp_path / "etc/a/sub/x").write_text("1")
+        (tmp_path / "etc/a/sub/x").chmod(0o600)
+        assert units.fingerprints(["/etc/a", "/etc/gone"], str(tmp_path)) == first
+        (tmp_path / "etc/a/sub/x").write_text("2")
+        assert units.fingerprints(["/etc/a", "/etc/gone"], str(tmp_path)) != first
+
+    def test_a_stamp_is_kept_and_a_broken_one_counts_as_none(self, tmp_path: Path) -> None:
+        folder = str(tmp_path / "stamps")
+        assert units.read_stamp("a.service", folder) is None
+        units.write_stamp("a.service", STAMP, folder)
+        assert units.read_stamp("a.service", folder) == STAMP
+        assert (tmp_path / "stamps").stat().st_mode & 0o777 == 0o700
+        (tmp_path / "stamps/a.service.json").write_text("{half")
+        assert units.read_stamp("a.service", folder) is None
+        units.drop_stamp("a.service", folder)
+        units.drop_stamp("a.service", folder)
+        assert list((tmp_path / "stamps").iterdir()) == []
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(int(self.path.strip("/").split("?")[0] or 200))
+        self.end_headers()
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def web() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def closed() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+class TestProbes:
+    """Each kind of readiness, against the real thing."""
+
+    def test_tcp(self, web: str, closed: str) -> None:
+        assert units_ready.probe({"tcp": web}) == ""
+        assert "refused" in units_ready.probe({"tcp": closed})
+        assert "write host:port" in units_ready.probe({"tcp": "5000"})
+
+    def test_http(self, web: str, closed: str) -> None:
+        assert units_ready.probe({"http": f"http://{web}/"}) == ""
+        assert units_ready.probe({"http": f"http://{web}/300?a=b", "status": [200, 300]}) == ""
+        assert units_ready.probe({"http": f"http://{web}/503"}) == f"http://{web}/503: answered 503"
+        assert "refused" in units_ready.probe({"http": f"http://{closed}/"})
+        assert units_ready.probe({"http": f"https://{web}/"}) != ""
+
+    def test_path(self, tmp_path: Path) -> None:
+        assert units_ready.probe({"path": str(tmp_path)}) == ""
+        assert "does not exist" in units_ready.probe({"path": f"{tmp_path}/x"})
+
+    def test_command(self) -> None:
+        assert units_ready.probe({"command": ["true"]}) == ""
+        assert units_ready.probe({"command": ["sh", "-c", "echo no >&2; exit 3"]}) == (
+            "`sh -c echo no >&2; exit 3` gave 3: no"
+        )
+        assert "did not end within 0 s" in units_ready.probe_command(["sleep", "5"], 0.1)
+        assert "No such file" in units_ready.probe({"command": ["no-such-program-here"]})
+
+    def test_all_of_several_have_to_hold(self, web: str, tmp_path: Path) -> None:
+        assert units_ready.probe({"tcp": web, "path": str(tmp_path), "command": ["true"]}) == ""
+        assert units_ready.probe({"tcp": web, "path": f"{tmp_path}/x", "command": ["true"]}) != ""
+
+    def test_what_is_waited_for_is_told_in_words(self) -> None:
+        assert units_ready.describe({"tcp": "a:1", "path": "/x"}) == "a listener on a:1 and /x to exist"
+        assert units_ready.describe({"http": "http://a", "status": [200, 300]}) == "200 or 300 from http://a"
+        assert units_ready.describe({}) == "it to be active"
+
+
+def test_the_end_of_a_log_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("".join(f"line {n}\n" for n in range(100)))
+    assert units_run.tail(f"{tmp_path}/log").splitlines() == [f"line {n}" for n in range(75, 100)]
+    assert units_run.tail(f"{tmp_path}/none") == "(No such file or directory)"
+
+
+def test_the_diff_has_a_line_for_each_unit_that_something_is_done_to() -> None:
+    steps = [
+        plan(unit(), RUNS, STAMP, stamp(depends="x")),
+        plan(unit(), RUNS, STAMP, STAMP),
+        plan(unit(), status(file="disabled"), STAMP, STAMP),
+    ]
+    assert units_run.diff_of(steps) == {
+        "prepared": "a.service: restart (changed: /etc/a)\na.service: enable\n",
+    }
+
+
+def test_what_goes_with_http_alone_is_no_readiness_by_itself() -> None:
+    assert unit(ready={"tcp": None, "http": None, "status": [200], "command": None}).ready == {}
