@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ctypes
 import errno
 import fnmatch
 import grp
@@ -29,6 +30,8 @@ from typing import Any
 from ansible_collections.updraft.cloud.plugins.module_utils.files_diff import describe
 
 VALIDATE_SECONDS = 120
+# Python has no call for syncfs(2).
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class FilesError(Exception):
@@ -304,8 +307,7 @@ def apply(changes: Sequence[Change]) -> None:
         ready = _write_all([c for c in changes if c.entry.state in ("file", "link")])
         for change in ready:
             _put_in_place(change)
-        for directory in sorted({os.path.dirname(change.entry.path) for change in ready}):
-            _sync(directory)
+        _settle(change.entry.path for change in ready)
         for change in changes:
             if change.entry.state == "file" and change not in ready:
                 _set_attributes(change.entry.path, change)
@@ -340,9 +342,7 @@ def _write_all(changes: Sequence[Change]) -> list[Change]:
             if change.entry.state == "link" or {"content", "type"} & set(change.reasons):
                 ready.append(change)
                 _write(change)
-        for change in ready:
-            if change.entry.state == "file":
-                _sync(temporary(change.entry.path))
+        _settle(change.entry.path for change in ready)
     except OSError as error:
         sweep(change.entry for change in ready)
         raise FilesError(f"{ready[-1].entry.path}: cannot be written, nothing was replaced: {error}") from error
@@ -365,8 +365,6 @@ def _write(change: Change) -> None:
         uid = change.uid if change.uid is not None else found.uid if kept else None
         gid = change.gid if change.gid is not None else found.gid if kept else None
         _set_attributes(stream.fileno(), replace(change, entry=replace(entry, mode=mode), uid=uid, gid=gid))
-        # Starts the way to the disk and does not wait, so that all files travel together.
-        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _put_in_place(change: Change) -> None:
@@ -382,12 +380,16 @@ def _put_in_place(change: Change) -> None:
         os.unlink(waiting)
 
 
-def _sync(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _settle(paths: Iterable[str]) -> None:
+    """Have all that was written beside these paths on its disk: one wait for each file system, not for each file."""
+    folders = {os.stat(folder).st_dev: folder for folder in {os.path.dirname(path) for path in paths}}
+    for folder in folders.values():
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if LIBC.syncfs(handle):
+                raise OSError(ctypes.get_errno(), "cannot be brought to its disk", folder)
+        finally:
+            os.close(handle)
 
 
 def _remove(change: Change) -> None:

@@ -4,7 +4,8 @@
 
 One run of ansible-playbook does all kinds in turn, several rounds of each, so that all see the same machine. In every
 round each text is another, so that every file is written; the same again without a change is measured, too. What is
-told are the medians of the seconds, and of the ratios within a round. The loop takes long and is in two rounds only.
+told are the medians of the seconds, and of the ratios within a round; what is judged is the ratio of the least times,
+in which nothing else of the computer was in the way. The loop takes long and is in two rounds only.
 
     tests/bench/files.py                              on this computer
     tests/bench/files.py --inventory I --host NAME    on a machine of an inventory
@@ -137,6 +138,11 @@ def ratios(times: dict[str, list[float]]) -> dict[str, float]:
     }
 
 
+def least(times: dict[str, list[float]]) -> float:
+    """The ratio that is judged: the least time of 20 files by the least time of one."""
+    return round(min(times["files 20"]) / min(times["files 1"]), 2)
+
+
 def summarise(times: dict[str, dict[str, list[float]]], rounds: int, host: str) -> dict[str, Any]:
     """The figures as they are written to a file."""
     result: dict[str, Any] = {
@@ -148,7 +154,7 @@ def summarise(times: dict[str, dict[str, list[float]]], rounds: int, host: str) 
     for state, kinds in times.items():
         medians = {kind: round(statistics.median(values), 4) for kind, values in kinds.items()}
         spread = {kind: [round(min(values), 4), round(max(values), 4)] for kind, values in kinds.items()}
-        result[state] = {"seconds": medians, "spread": spread, "ratios": ratios(kinds)}
+        result[state] = {"seconds": medians, "spread": spread, "ratios": ratios(kinds), "least": least(kinds)}
     return result
 
 
@@ -163,6 +169,7 @@ def show(result: dict[str, Any]) -> None:
             print(f"  {kind:<18}{value:8.3f}   ({least:.3f} to {most:.3f})")
         for name, value in result[state]["ratios"].items():
             print(f"  {name:<32}{value:6.2f}")
+        print(f"  {'files 20 / files 1, least times':<32}{result[state]['least']:6.2f}")
 
 
 def main() -> int:
@@ -180,7 +187,7 @@ def main() -> int:
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(result, indent=2) + "\n")
     show(result)
-    ratio = result["written"]["ratios"]["files 20 / files 1"]
+    ratio = max(result[state]["least"] for state in ("written", "unchanged"))
     if arguments.check and ratio > MOST:
         print(f"\n20 files cost {ratio} times one, more than {MOST}", file=sys.stderr)
         return 1
