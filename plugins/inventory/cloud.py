@@ -12,11 +12,20 @@ description:
   - Reads a C(cloud.yml), the one place where the facts of a cloud are written, checks all of it and derives
     what follows from it. All faults are reported at once, each with its path and its cure, before any machine
     is contacted.
+  - Where the file has a section C(provisioning), the hosts that registered and were approved are asked of the
+    registrar, and become nodes as if they were written in the file. With the environment variable
+    E(UPDRAFT_REGISTRAR) set to V(cache) the registrar's last answer is taken if it is silent, with V(off)
+    without asking; what happens otherwise is said by C(provisioning.unreachable).
   - Every host gets the variable C(cloud), which is the same for all, and C(cloud_node), which is its own.
-  - The groups are the node roles (V(control), V(database), V(messaging), V(gateway), V(storage) and
-    V(compute), which always exist) and C(pool_<name>) for each pool of compute nodes.
+    One that registered also has C(hardware), as it told, and C(registration_state).
+  - The groups are the node roles (V(control), V(database), V(messaging), V(provisioning), V(gateway), V(storage)
+    and V(compute), which always exist), C(pool_<name>) for each pool of compute nodes, C(state_<state>) for
+    V(approved), V(ready), V(in_service) and V(away), and the names of C(smart_pools).
+  - A host that is away stays a node of the cloud, which others know and let in; the playbooks leave it out by
+    V(!state_away).
   - Hosts are reached as root over SSH with host keys pinned in C(.updraft/<site>/known_hosts) of the
-    checkout; those of a lab through its network namespace.
+    checkout, those that registered with the key that was approved (C(known_hosts.registered)) and no other;
+    those of a lab through its network namespace.
   - What can be written in C(cloud.yml) is described by C(docs/cloud.schema.json), which editors understand.
 requirements:
   - netaddr
@@ -47,15 +56,21 @@ nodes:
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ansible.errors import AnsibleParserError
 from ansible.inventory.data import InventoryData
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.inventory import BaseInventoryPlugin
 
+from ansible_collections.updraft.cloud.plugins.plugin_utils.model.expand import Expanded
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.inventory import NAME, fill
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.load import ModelError
+from ansible_collections.updraft.cloud.plugins.plugin_utils.model.registration import Registration
+from ansible_collections.updraft.cloud.plugins.plugin_utils.model.types import Site
+from ansible_collections.updraft.cloud.plugins.plugin_utils.registry import RegistryError, registered
 
 
 class InventoryModule(BaseInventoryPlugin):
@@ -70,7 +85,24 @@ class InventoryModule(BaseInventoryPlugin):
     def parse(self, inventory: InventoryData, loader: DataLoader, path: str, cache: bool = True) -> None:
         """Read the file. Raises AnsibleParserError with everything that is wrong with it."""
         super().parse(inventory, loader, path, cache)
+        self._path = path
         try:
-            fill(inventory, Path(path))
-        except (ModelError, OSError, ValueError) as error:
+            fill(inventory, Path(path), self._registered)
+        except (ModelError, RegistryError, OSError, ValueError) as error:
             raise AnsibleParserError(str(error)) from error
+
+    def _registered(self, site: Site, expanded: Expanded, state: Path) -> list[Registration]:
+        """The hosts that registered, as the registrar tells."""
+        answer = registered(site, expanded, state, self._secrets)
+        if answer.warning:
+            self.display.warning(answer.warning)
+        return answer.found
+
+    def _secrets(self) -> Mapping[str, Any]:
+        """The site's secrets, opened as Ansible opens them for its plays; {} where there are none yet."""
+        file = Path(self._path).parent / "group_vars" / "all" / "secrets.yml"
+        if self.loader is None or not file.is_file():
+            return {}
+        found = self.loader.load_from_file(str(file), cache="none")
+        secrets = found.get("cloud_secrets") if isinstance(found, Mapping) else None
+        return secrets if isinstance(secrets, Mapping) else {}

@@ -109,7 +109,11 @@ def table(reasons: Sequence[Reason]) -> str:
 
 def needs(site: Site) -> Needs:
     """Return what the lab takes beyond what it has already: of running machines and built images."""
-    idle = [machine for machine in site.machines if not (os.geteuid() == 0 and driver(site, machine).running())]
+    idle = [
+        machine
+        for machine in site.machines
+        if not machine.spare and not (os.geteuid() == 0 and driver(site, machine).running())
+    ]
     memory = sum(machine.memory_mib for machine in idle) + (SPARE_MEMORY_MIB if idle else 0)
     used = disk_use(site.cache) + disk_use(site.state)
     wanted = max(DISK_GIB * _GIB - used, LEAST_DISK_GIB * _GIB)

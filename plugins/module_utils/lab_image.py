@@ -3,22 +3,18 @@
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import json
 import lzma
 import os
 import shutil
-import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.updraft.cloud.plugins.module_utils.image_build import bootstrap, lock, logged, newest_kernel
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_cpio import Entry, archive
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_recipe import (
     BOOT_MODULES,
@@ -28,19 +24,13 @@ from ansible_collections.updraft.cloud.plugins.module_utils.lab_recipe import (
     mmdebstrap_command,
     scripts,
 )
-from ansible_collections.updraft.cloud.plugins.module_utils.lab_site import ROOT_DISK, LabError, size_bytes
+from ansible_collections.updraft.cloud.plugins.module_utils.lab_site import ROOT_DISK, size_bytes
 
 # Of the 12 GiB which a lab may take on disk: what the images may, and the packages they are made of.
 IMAGES_BUDGET = 9 * 1024**3
 IMAGE_ESTIMATE = 1024**3
 PACKAGES_BUDGET = 1536 * 1024**2
 SIDE_BY_SIDE = 2
-BUILD_LIMIT_SECONDS = 1800
-# What a build mounts and starts ends with it, however it ends.
-APART = (
-    *("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc"),
-    "--",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +100,7 @@ class Cache:
         """
         removed = []
         for directory in self.images.glob(".build-*"):
-            with _lock(self.locks / directory.name.removeprefix(".build-"), wait=False) as free:
+            with lock(self.locks / directory.name.removeprefix(".build-"), wait=False) as free:
                 if free:
                     shutil.rmtree(directory, ignore_errors=True)
         images = sorted(
@@ -157,7 +147,7 @@ class Cache:
 
     def _build_one(self, recipe: Recipe) -> str | None:
         image = self.image(recipe)
-        with _lock(self.locks / recipe.name):
+        with lock(self.locks / recipe.name):
             if image.path.is_dir():
                 return None
             work = self.images / f".build-{recipe.name}"
@@ -176,32 +166,20 @@ class Cache:
     def _make(self, recipe: Recipe, work: Path) -> None:
         built = Image(recipe.name, work)
         log = self.logs / f"{recipe.name}.log"
-        self._bootstrap(recipe, built.root, log)
+        command = mmdebstrap_command(recipe, str(built.root), "SCRIPTS")
+        bootstrap(command, scripts(), self.packages, log)
         if recipe.kind == "container":
             init = built.root / "sbin/updraft-lab-init"
             init.write_text(CONTAINER_INIT)
             init.chmod(0o755)
             return
         built.initrd.write_bytes(initial_ram_disk(built.root))
-        shutil.copyfile(_kernel(built.root), built.kernel)
+        shutil.copyfile(newest_kernel(built.root), built.kernel)
         with built.disk.open("wb") as disk:
             disk.truncate(size_bytes(ROOT_DISK))
         command = ["mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-L", "root", "-d", str(built.root), str(built.disk)]
-        _logged(command, log, {})
+        logged(command, log)
         shutil.rmtree(built.root)
-
-    def _bootstrap(self, recipe: Recipe, root: Path, log: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="updraft-lab-") as directory:
-            for name, text in scripts().items():
-                script = Path(directory, name)
-                script.write_text(text)
-                script.chmod(0o755)
-            log.write_text("")
-            _logged(
-                [*APART, *mmdebstrap_command(recipe, str(root), directory)],
-                log,
-                {"DEBS": str(self.packages), "INITRD": "No", "DEBIAN_FRONTEND": "noninteractive"},
-            )
 
 
 def initial_ram_disk(root: Path) -> bytes:
@@ -248,50 +226,6 @@ def module_order(dependencies: str, wanted: Sequence[str]) -> list[str]:
 
 def _plain_name(path: str) -> str:
     return path.rsplit("/", 1)[-1].removesuffix(".xz")
-
-
-def _kernel(root: Path) -> Path:
-    kernels = sorted((root / "boot").glob("vmlinuz-*"))
-    if not kernels:
-        raise LabError("no kernel was installed in the image of the virtual machine")
-    return kernels[-1]
-
-
-def _logged(command: list[str], log: Path, environment: dict[str, str]) -> None:
-    with log.open("ab") as output:
-        try:
-            subprocess.run(
-                command,
-                check=True,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **environment},
-                timeout=BUILD_LIMIT_SECONDS,
-                preexec_fn=_end_with_parent,
-            )
-        except subprocess.CalledProcessError as error:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
-            raise LabError(f"{command[0]} ended with {error.returncode}; the end of {log}:\n{tail}") from error
-        except subprocess.TimeoutExpired as error:
-            raise LabError(f"{command[0]} was not done after {BUILD_LIMIT_SECONDS} s; see {log}") from error
-
-
-def _end_with_parent() -> None:
-    """Let the kernel kill this process when the one that started it ends."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-@contextmanager
-def _lock(path: Path, wait: bool = True) -> Iterator[bool]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def _disk_use(path: Path) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ansible_collections.updraft.cloud.plugins.module_utils.lab_bare import BareMachine, wait_for_codes
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_container import Container
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_cpio import Entry
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_host import owner, refuse_foreign
@@ -38,7 +39,9 @@ def driver(site: Site, machine: Machine) -> Driver:
         return Container(site, machine)
     if machine.kind == "vm":
         return VirtualMachine(site, machine)
-    raise LabError(f"lab.machines.{machine.name}.kind: '{machine.kind}' is not known; write container or vm")
+    if machine.kind == "bare":
+        return BareMachine(site, machine)
+    raise LabError(f"lab.machines.{machine.name}.kind: '{machine.kind}' is not known; write container, vm or bare")
 
 
 def seed(site: Site, machine: Machine) -> list[Entry]:
@@ -70,13 +73,16 @@ def network_files(machine: Machine) -> list[Entry]:
 
 
 def started(site: Site, *, limit: float, check: bool) -> dict[str, Any]:
-    """Start what does not run and wait until every machine lets us in; returns what changed, per machine."""
+    """Start what does not run and wait until every machine lets us in; returns what changed, per machine.
+
+    Bare machines are not among them: they wait for a network that can start them (see `powered`).
+    """
     refuse_foreign(site)
-    idle = [machine for machine in site.machines if not driver(site, machine).running()]
+    idle = [machine for machine in site.prepared if not driver(site, machine).running()]
     if check:
         return {"changed": bool(idle), "started": [machine.name for machine in idle]}
     changed = ensure_keys(site)
-    warnings = outdated(site, [machine for machine in site.machines if machine not in idle])
+    warnings = outdated(site, [machine for machine in site.prepared if machine not in idle])
     cache = Cache(site.cache)
     images = {machine.name: cache.image(recipe(machine.kind, machine.packages)) for machine in idle}
     for machine in idle:
@@ -88,13 +94,35 @@ def started(site: Site, *, limit: float, check: bool) -> dict[str, Any]:
             driver(site, machine).start(images[machine.name], seed(site, machine))
         return wait_for_login(site, machine, limit)
 
-    seconds = _side_by_side(start, site.machines)
+    seconds = _side_by_side(start, site.prepared)
     return {
         "changed": changed or bool(idle),
         "started": [machine.name for machine in idle],
         "seconds": seconds,
         "warnings": warnings,
     }
+
+
+def powered(site: Site, names: Sequence[str], how: str, *, limit: float, check: bool) -> dict[str, Any]:
+    """Switch bare machines on, cut their power, or both (`how`: on, off, reset); wait for the codes of what starts.
+
+    names: which of the bare machines; none: all but the spare ones. Returns `codes` by name: what their consoles show.
+    """
+    refuse_foreign(site)
+    bare = [machine for machine in site.machines if machine.kind == "bare"]
+    machines = [machine for machine in bare if (machine.name in names if names else not machine.spare)]
+    unknown = set(names) - {machine.name for machine in machines}
+    if unknown:
+        raise LabError(f"the lab has no bare machine {', '.join(sorted(unknown))}")
+    chosen = [BareMachine(site, machine) for machine in machines]
+    on = [one for one in chosen if one.running()]
+    if check:
+        return {"changed": how == "reset" or (len(on) < len(chosen) if how == "on" else bool(on)), "codes": {}}
+    changed = [one.cut_power() for one in on] if how in ("off", "reset") else []
+    if how != "off":
+        changed += [one.power_on() for one in chosen]
+    codes = {} if how == "off" else wait_for_codes(site, machines, limit)
+    return {"changed": any(changed), "codes": codes}
 
 
 def outdated(site: Site, machines: Sequence[Machine]) -> list[str]:
@@ -115,7 +143,10 @@ def stopped(site: Site, *, check: bool) -> dict[str, Any]:
     refuse_foreign(site)
     busy = [machine for machine in site.machines if driver(site, machine).running()]
     if not check:
-        _side_by_side(lambda machine: driver(site, machine).stop(), busy)
+        bare = [BareMachine(site, machine) for machine in busy if machine.kind == "bare"]
+        for one in bare:
+            one.cut_power()
+        _side_by_side(lambda machine: driver(site, machine).stop(), [one for one in busy if one.kind != "bare"])
     return {"changed": bool(busy), "stopped": [machine.name for machine in busy]}
 
 
@@ -139,7 +170,8 @@ def forgotten(site: Site) -> list[Machine]:
         found |= {path.name for path in site.runtime.glob("[!.]*/") if path.name not in known}
 
     def stub(name: str) -> Machine:
-        kind = "vm" if (site.state / "machines" / name / "root.qcow2").exists() else "container"
+        virtual = any((site.state / "machines" / name).glob("*.qcow2")) or (site.runtime / name / "pid").exists()
+        kind = "vm" if virtual else "container"
         return Machine(name, name, kind, 0, 0, "", (), (), ())
 
     return [stub(name) for name in sorted(found)]
@@ -152,12 +184,13 @@ def status(site: Site) -> list[dict[str, Any]]:
         handler = driver(site, machine)
         running = handler.running()
         reachable = running and login(site, machine, "true", limit=10).returncode == 0
+        address = next((link.address for link in machine.links if link.network == "management"), None)
         state = "running" if running else "stopped" if handler.exists() else "absent"
         rows.append(
             {
                 "name": machine.name,
                 "kind": machine.kind,
-                "address": machine.address,
+                "address": address.split("/")[0] if address else None,
                 "memory_mib": machine.memory_mib,
                 "state": state,
                 "reachable": reachable,

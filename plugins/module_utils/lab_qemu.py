@@ -15,7 +15,13 @@ from ansible_collections.updraft.cloud.plugins.module_utils.lab_cpio import Entr
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_host import kill, process_with, run, wait_until
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_image import Image
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_network import plan_port, read_interfaces
-from ansible_collections.updraft.cloud.plugins.module_utils.lab_site import LabError, Machine, Site, size_bytes
+from ansible_collections.updraft.cloud.plugins.module_utils.lab_site import (
+    LabError,
+    Link,
+    Machine,
+    Site,
+    size_bytes,
+)
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_ssh import login
 
 QEMU = "qemu-system-x86_64"
@@ -51,9 +57,7 @@ class VirtualMachine:
 
     def start(self, image: Image, seed: Sequence[Entry]) -> None:
         """Make what is missing of the machine and start it."""
-        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._connect()
+        self.connect()
         image = self._disks(image)
         initrd = self.state / "initrd"
         with initrd.open("wb") as handle:
@@ -61,8 +65,7 @@ class VirtualMachine:
             handle.write(image.initrd.read_bytes())
             handle.write(archive(seed_entries(self.machine, seed)))
         accelerator = "kvm" if kvm_works(image, self.site.cache) else "tcg"
-        inside = ["nsenter", f"--net=/run/netns/{self.site.namespace}"]
-        run([*inside, *qemu_arguments(self, image, accelerator)], limit=30)
+        self.launch(qemu_arguments(self, image, accelerator))
 
     def stop(self) -> None:
         """Shut the machine down in order, or at once when that takes longer than a minute."""
@@ -85,7 +88,14 @@ class VirtualMachine:
         shutil.rmtree(self.runtime, ignore_errors=True)
         shutil.rmtree(self.state, ignore_errors=True)
 
-    def _connect(self) -> None:
+    def launch(self, command: Sequence[str]) -> None:
+        """Start QEMU in the lab's namespace."""
+        run(["nsenter", f"--net=/run/netns/{self.site.namespace}", *command], limit=30)
+
+    def connect(self) -> None:
+        """Make the machine's folders, and its ports at the lab's bridges."""
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
         actual = read_interfaces(self.site.namespace)
         if actual is None:
             raise LabError(f"the namespace {self.site.namespace} is not there, so {self.machine.name} has no network")
@@ -129,25 +139,40 @@ def seed_entries(machine: Machine, seed: Sequence[Entry]) -> list[Entry]:
 def qemu_arguments(vm: VirtualMachine, image: Image, accelerator: str) -> list[str]:
     """Return the command line of QEMU for this machine; it goes to the background when the machine is set up."""
     machine = vm.machine
+    command = board(vm, accelerator)
+    command += ["-kernel", str(image.kernel), "-initrd", str(vm.state / "initrd")]
+    command += ["-append", "console=ttyS0 quiet net.ifnames=0 systemd.getty_auto=no panic=10"]
+    disks = [(vm.state / "root.qcow2", "qcow2")]
+    disks += [(data_disk(vm.state, number), "raw") for number in range(len(machine.disks))]
+    for number, (path, form) in enumerate(disks):
+        command += disk(number, path, form, "root" if number == 0 else f"{machine.name}-{number}")
+    for number, link in enumerate(machine.links):
+        command += card(number, link, "romfile=")
+    return command
+
+
+def board(vm: VirtualMachine, accelerator: str) -> list[str]:
+    """Return what every machine under QEMU has, whatever it starts from."""
+    machine = vm.machine
     command = [QEMU, "-name", f"{vm.site.namespace}-{machine.name}", "-daemonize", "-pidfile", str(vm.pid_file)]
     command += ["-nodefaults", "-no-user-config", "-display", "none", *_processor(accelerator)]
     command += ["-smp", str(machine.cpus), "-m", f"{machine.memory_mib}M", "-rtc", "base=utc"]
     command += ["-qmp", f"unix:{vm.runtime}/qmp.sock,server=on,wait=off", "-serial", f"file:{vm.console}"]
-    command += ["-kernel", str(image.kernel), "-initrd", str(vm.state / "initrd")]
-    command += ["-append", "console=ttyS0 quiet net.ifnames=0 systemd.getty_auto=no panic=10"]
-    command += ["-device", "virtio-rng-pci"]
+    return [*command, "-device", "virtio-rng-pci"]
+
+
+def disk(number: int, path: Path, form: str, serial: str) -> list[str]:
+    """Return a disk. Its serial number is cut to the 20 characters that virtio has for it."""
     # The lab's data needs to survive QEMU's end, not this computer's: flushes to its disk would cost most of the time.
-    disks = [(vm.state / "root.qcow2", "qcow2")]
-    disks += [(data_disk(vm.state, number), "raw") for number in range(len(machine.disks))]
-    for number, (path, form) in enumerate(disks):
-        drive = f"file={_escape(str(path))},format={form},if=none,id=disk{number}"
-        drive += ",cache=unsafe,discard=unmap,detect-zeroes=unmap"
-        serial = "root" if number == 0 else f"{machine.name}-{number}"[:20]
-        command += ["-drive", drive, "-device", f"virtio-blk-pci,drive=disk{number},serial={serial}"]
-    for number, link in enumerate(machine.links):
-        command += ["-netdev", f"tap,id=net{number},ifname={link.port},script=no,downscript=no"]
-        command += ["-device", f"virtio-net-pci,netdev=net{number},mac={link.mac},host_mtu={link.mtu},romfile="]
-    return command
+    drive = f"file={_escape(str(path))},format={form},if=none,id=disk{number}"
+    drive += ",cache=unsafe,discard=unmap,detect-zeroes=unmap"
+    return ["-drive", drive, "-device", f"virtio-blk-pci,drive=disk{number},serial={serial[:20]}"]
+
+
+def card(number: int, link: Link, boot: str) -> list[str]:
+    """Return a network card; `boot` is its option that says whether firmware starts from it."""
+    device = f"virtio-net-pci,netdev=net{number},mac={link.mac},host_mtu={link.mtu},{boot}"
+    return ["-netdev", f"tap,id=net{number},ifname={link.port},script=no,downscript=no", "-device", device]
 
 
 def kvm_works(image: Image, cache: Path) -> bool:

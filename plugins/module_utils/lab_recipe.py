@@ -6,100 +6,47 @@ The digest of the rendered recipe names the image in the cache, so whatever chan
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ansible_collections.updraft.cloud.plugins.module_utils import image_recipe
+from ansible_collections.updraft.cloud.plugins.module_utils.image_recipe import (
+    BASE_PACKAGES,
+    CACHED_PACKAGES,
+    ESSENTIAL_SCRIPT,
+    FRESH_CACHES,
+    KEEP_PACKAGES,
+    NOT_THE_SAME_TWICE,
+    ONLY_PRESETS,
+    RESTORE_COMPILER,
+    digest_of,
+)
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_site import ROOT_DISK
 
-SUITE = "trixie"
-BASE_PACKAGES = (
-    "ca-certificates",
-    "dbus",
-    "iproute2",
-    "iputils-ping",
-    "kmod",
-    "netcat-openbsd",
-    "nftables",
-    "openssh-server",
-    "procps",
-    "python3",
-    "python3-apt",
-    "systemd",
-    "systemd-sysv",
-    "udev",
-    "zstd",
-)
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
 KIND_PACKAGES = {"container": (), "vm": (KERNEL_PACKAGE, "busybox-static", "e2fsprogs")}
 # What a machine needs before its root file system is mounted, with its network cards, so that they get their names.
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "ext4", "crc32c_generic", "crc32c_intel")
 
-_DPKG_OPTIONS = (
-    "force-unsafe-io",
-    "force-confold",
-    "path-exclude=/usr/share/man/*",
-    "path-exclude=/usr/share/info/*",
-    "path-exclude=/usr/share/lintian/*",
-    "path-exclude=/usr/share/locale/*",
-    "path-include=/usr/share/locale/locale.alias",
-    "path-exclude=/usr/share/doc/*",
-    "path-include=/usr/share/doc/*/copyright",
-)
-_APT_OPTIONS = (
-    'Acquire::Languages "none"',
-    'Acquire::Retries "5"',
-    'Acquire::http::Timeout "60"',
-)
-
-# Run by mmdebstrap with the root of the image as $1; DEBS is the cache of packages on this computer.
-SETUP_SCRIPT = """\
-#!/bin/sh
-set -eu
-mkdir -p "$1/var/cache/apt/archives/partial"
-find "$DEBS" -maxdepth 1 -name '*.deb' -exec cp -l -t "$1/var/cache/apt/archives" {} +
-mkdir -p "$1/etc/systemd/system-preset"
+SETUP_SCRIPT = (
+    CACHED_PACKAGES
+    + """\
 printf 'enable ssh.service\\nenable systemd-networkd.service\\ndisable *\\n' \\
     > "$1/etc/systemd/system-preset/00-updraft-lab.preset"
 """
-
-# Python is compiled once at the end: package by package it takes a third of the build.
-ESSENTIAL_SCRIPT = """\
-#!/bin/sh
-set -eu
-chroot "$1" dpkg-divert --quiet --local --rename --divert /usr/bin/py3compile.real --add /usr/bin/py3compile
-ln -s true "$1/usr/bin/py3compile"
-"""
-
-CUSTOMIZE_SCRIPT = """\
-#!/bin/sh
-set -eu
-rm "$1/usr/bin/py3compile"
-chroot "$1" dpkg-divert --quiet --local --rename --remove /usr/bin/py3compile
+)
+_COMPILE = """\
 chroot "$1" python3 -m compileall -qq -j 2 -x '/tests?/' /usr/lib/python3/dist-packages || true
-find "$1/var/cache/apt/archives" -maxdepth 1 -name '*.deb' -exec cp -ln -t "$DEBS" {} + || true
-# Nothing starts by itself that a role has not asked for.
-chroot "$1" systemctl preset-all >/dev/null 2>&1
-chroot "$1" systemctl disable systemd-networkd-wait-online.service >/dev/null 2>&1 || true
-for script in "$1"/etc/init.d/*; do
-    name="${script##*/}"
-    [ -e "$1/usr/lib/systemd/system/$name.service" ] || chroot "$1" update-rc.d "$name" disable
-done
-# What must differ from machine to machine is made with the machine.
-rm -f "$1"/etc/ssh/ssh_host_* "$1/etc/hostname" "$1/var/lib/dbus/machine-id" "$1/var/lib/systemd/random-seed"
-rm -f "$1/etc/nvme/hostnqn" "$1/etc/nvme/hostid"
-: > "$1/etc/machine-id"
-rm -f "$1/etc/resolv.conf"
-: > "$1/etc/resolv.conf"
-printf '127.0.0.1 localhost\\n::1 localhost ip6-localhost ip6-loopback\\n' > "$1/etc/hosts"
-install -d -m 0700 "$1/root/.ssh"
-: > "$1/etc/fstab"
-# The caches of the linker, the hardware and the journal are fresh: the first start need not make them.
-touch "$1/etc/.updated" "$1/var/.updated"
-find "$1/var/log" -type f -delete
-find "$1/var/cache/debconf" -name '*-old' -delete
 """
+CUSTOMIZE_SCRIPT = (
+    "#!/bin/sh\nset -eu\n"
+    + RESTORE_COMPILER
+    + _COMPILE
+    + KEEP_PACKAGES
+    + ONLY_PRESETS
+    + NOT_THE_SAME_TWICE
+    + FRESH_CACHES
+)
 
 # A container shares the kernel of this computer: what is not of a namespace is made read-only before systemd starts,
 # and podman's own bind mounts go, so that the host role can replace these files.
@@ -176,13 +123,7 @@ def scripts() -> dict[str, str]:
 
 def mmdebstrap_command(wanted: Recipe, root: str, scripts_directory: str) -> list[str]:
     """Return the command that makes the root file system in `root`, with hooks from the files of a directory."""
-    command = ["mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory"]
-    command += [f"--dpkgopt={option}" for option in _DPKG_OPTIONS]
-    command += [f"--aptopt={option}" for option in _APT_OPTIONS]
-    command += ["--skip=essential/unlink", "--hook-dir=/usr/share/mmdebstrap/hooks/eatmydata"]
-    command += [f'--{name}-hook={scripts_directory}/{name} "$1"' for name in scripts()]
-    command += [f"--include={','.join(wanted.packages)}", SUITE, root]
-    return command
+    return image_recipe.mmdebstrap_command(wanted.packages, root, scripts_directory, scripts())
 
 
 def digest(wanted: Recipe) -> str:
@@ -192,4 +133,4 @@ def digest(wanted: Recipe) -> str:
         "scripts": [*scripts().values(), CONTAINER_INIT if wanted.kind == "container" else INITRD_INIT],
         "boot": (ROOT_DISK, *BOOT_MODULES) if wanted.kind == "vm" else (),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+    return digest_of(parts)

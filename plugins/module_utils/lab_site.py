@@ -54,13 +54,17 @@ class Machine:
 
     name: str
     fqdn: str
-    kind: str  # container | vm
+    kind: str  # container | vm | bare
     memory_mib: int
     cpus: int
     root_disk: str
-    disks: tuple[str, ...]  # sizes of the data disks
+    disks: tuple[str, ...]  # sizes of the data disks; of a bare machine of all its disks
     links: tuple[Link, ...]
     packages: tuple[str, ...]
+    firmware: str = "bios"  # bios | uefi, of a bare machine
+    pool: str | None = None  # that a bare machine is approved for
+    serial: str | None = None  # that its firmware tells; None for one made of its name
+    spare: bool = False  # off until it is asked for
 
     @property
     def address(self) -> str:
@@ -82,6 +86,11 @@ class Site:
     machines: tuple[Machine, ...]
     state: Path  # survives: disks, keys
     cache: Path  # shared by all labs on this computer: images
+
+    @property
+    def prepared(self) -> tuple[Machine, ...]:
+        """The machines that are made from images; the others are bare, and come by network."""
+        return tuple(machine for machine in self.machines if machine.kind != "bare")
 
     @property
     def runtime(self) -> Path:
@@ -136,7 +145,8 @@ def parse_site(data: Mapping[str, Any]) -> Site:
     networks = tuple(_network(name, network) for name, network in cloud["networks"].items())
     by_name = {network.name: network for network in networks}
     machines = tuple(
-        _machine(cloud, name, wanted or {}, data["nodes"][name], by_name) for name, wanted in lab["machines"].items()
+        _machine(cloud, name, wanted or {}, data["nodes"].get(name) or _unregistered(cloud, name), by_name)
+        for name, wanted in lab["machines"].items()
     )
     return Site(
         name=cloud["name"],
@@ -178,26 +188,55 @@ def _machine(
         cpus=int(wanted.get("cpus") or 2),
         root_disk=wanted.get("root_disk") or ROOT_DISK,
         disks=tuple(wanted.get("disks") or ()),
-        links=tuple(_links(cloud["name"], name, node, networks)),
+        links=tuple(_links(cloud, name, node, networks)),
         packages=tuple(sorted(set(node.get("packages") or ()))),
+        firmware=wanted.get("firmware") or "bios",
+        pool=wanted.get("pool") or node.get("pool"),
+        serial=node.get("serial"),
+        spare=bool(wanted.get("spare")),
     )
 
 
-def _links(site: str, name: str, node: Mapping[str, Any], networks: Mapping[str, Network]) -> Sequence[Link]:
+def _unregistered(cloud: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A machine that is no node yet: plugged in to every network, and what cloud.yml says of it if it is expected.
+
+    links are without addresses: it gets one when it boots.
+    """
+    provisioning = cloud.get("provisioning") or {}
+    own = provisioning.get("interfaces") or {}
+    awaited: Sequence[Mapping[str, Any]] = provisioning.get("expected") or ()
+    expected: Mapping[str, Any] = next((node for node in awaited if node["name"] == name), {})
+    links = {name: {"parent": own.get(name) or network["interface"]} for name, network in cloud["networks"].items()}
+    return {**{key: expected.get(key) for key in ("mac", "serial", "pool")}, "links": links}
+
+
+def _links(
+    cloud: Mapping[str, Any], name: str, node: Mapping[str, Any], networks: Mapping[str, Network]
+) -> Sequence[Link]:
     links: dict[str, Link] = {}
+    # A machine that boots by network is known by the card that it boots from.
+    known = _boots_from(cloud) if _is_bare(cloud, name) else "management"
     for network_name, wanted in (node.get("links") or {}).items():
         network = networks[network_name]
         # Tagged networks share the interface, and the bridge, of the first one: it carries tagged frames as they are.
         interface, address = wanted["parent"], wanted.get("address")
-        mac = node.get("mac") if network_name == "management" else None
+        mac = node.get("mac") if network_name == known else None
         if interface not in links:
             links[interface] = Link(
                 network=network_name,
                 bridge=network.bridge,
                 interface=interface,
                 port=interface_name("", name, interface),
-                mac=mac or mac_address(site, name, interface),
+                mac=mac or mac_address(cloud["name"], name, interface),
                 mtu=network.mtu,
                 address=f"{address}/{wanted['prefix']}" if address else None,
             )
     return [links[interface] for interface in sorted(links)]
+
+
+def _is_bare(cloud: Mapping[str, Any], name: str) -> bool:
+    return bool(cloud["lab"]["machines"][name].get("kind") == "bare")
+
+
+def _boots_from(cloud: Mapping[str, Any]) -> str:
+    return str((cloud.get("provisioning") or {}).get("network") or "management")

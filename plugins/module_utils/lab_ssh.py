@@ -13,6 +13,7 @@ from ansible_collections.updraft.cloud.plugins.module_utils.lab_site import Mach
 
 USER_KEY = "ssh_key"
 KNOWN_HOSTS = "known_hosts"
+REGISTERED_HOSTS = "known_hosts.registered"  # written by the inventory, of machines that were approved
 CONFIG = "ssh_config"
 HOST_KEYS = "host_keys"
 _MADE = (USER_KEY, f"{USER_KEY}.pub", KNOWN_HOSTS, CONFIG)
@@ -23,7 +24,7 @@ def ensure_keys(site: Site) -> bool:
     changed = _private_directory(site.state)
     changed |= _ensure_key(site.state / USER_KEY, f"updraft-{site.name}")
     _private_directory(site.state / HOST_KEYS)
-    for machine in site.machines:
+    for machine in site.prepared:
         changed |= _ensure_key(host_key(site, machine), machine.name)
     changed |= _write(site.state / KNOWN_HOSTS, known_hosts(site))
     changed |= _write(site.state / CONFIG, ssh_config(site))
@@ -51,7 +52,7 @@ def host_key(site: Site, machine: Machine) -> Path:
 def known_hosts(site: Site) -> str:
     """Return the text of known_hosts: each machine by its names and its management address."""
     lines = []
-    for machine in site.machines:
+    for machine in site.prepared:
         kind, key = host_key(site, machine).with_name(f"{machine.name}.pub").read_text().split()[:2]
         lines.append(f"{machine.name},{machine.fqdn},{machine.address} {kind} {key}\n")
     return "".join(lines)
@@ -60,14 +61,14 @@ def known_hosts(site: Site) -> str:
 def ssh_config(site: Site) -> str:
     """Return the text of a client configuration which reaches every machine by its name."""
     text = ""
-    for machine in site.machines:
+    for machine in site.prepared:
         text += f"Host {machine.name} {machine.fqdn} {machine.address}\n  HostName {machine.address}\n"
     text += "Host *\n"
     options = {
         "User": "root",
         "IdentityFile": f'"{site.state / USER_KEY}"',
         "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": f'"{site.state / KNOWN_HOSTS}"',
+        "UserKnownHostsFile": f'"{site.state / KNOWN_HOSTS}" "{site.state / REGISTERED_HOSTS}"',
         "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes",
         "LogLevel": "ERROR",

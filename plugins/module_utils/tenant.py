@@ -213,6 +213,14 @@ def make_floating_address(api: Api, name: str, port: str, provider: str) -> str:
     return str(api.post("network", "/floatingips", {"floatingip": body})["floatingip"]["floating_ip_address"])
 
 
+def floating_address(api: Api, name: str) -> str:
+    """Return the floating address that `make_floating_address` took under this name."""
+    found = api.get("network", f"/floatingips?project_id={api.project_id}&description={quote(name)}")["floatingips"]
+    if not found:
+        raise TenantError(f"there is no floating address '{name}'")
+    return str(found[0]["floating_ip_address"])
+
+
 def server_body(
     name: str, flavor: str, port: str, *, volume: str = "", image: str = "", probes: Sequence[str] = ()
 ) -> dict[str, Any]:
@@ -234,7 +242,11 @@ def server_body(
 
 def boot(api: Api, body: Thing, limit: float) -> Thing:
     """Ask for a server and wait until it runs. Its guest may still be booting then."""
-    server = api.post("compute", "/servers", body)["server"]["id"]
+    return await_running(api, api.post("compute", "/servers", body)["server"]["id"], limit)
+
+
+def await_running(api: Api, server: str, limit: float) -> Thing:
+    """Return a server once nova says that it runs. Raises TenantError when it is in state ERROR."""
 
     def look() -> Thing | Pending:
         now: Thing = api.get("compute", f"/servers/{server}")["server"]

@@ -52,6 +52,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.updraft.cloud.plugins.module_utils.image_recipe import ImageError
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_image import Cache
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_recipe import recipe
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_site import LabError, parse_site
@@ -71,10 +72,10 @@ def main() -> None:
         cache = Cache(site.cache)
         if module.params["state"] == "absent":
             module.exit_json(changed=cache.exists() if module.check_mode else cache.purge())
-        wanted = {machine.name: recipe(machine.kind, machine.packages) for machine in site.machines}
+        wanted = {machine.name: recipe(machine.kind, machine.packages) for machine in site.prepared}
         recipes = list(wanted.values())
         built = [one.name for one in cache.missing(recipes)] if module.check_mode else cache.build(recipes)
-    except LabError as error:
+    except (LabError, ImageError) as error:
         module.fail_json(msg=str(error))
     result: dict[str, Any] = {"images": {name: one.name for name, one in wanted.items()}, "built": built}
     module.exit_json(changed=bool(built), **result)

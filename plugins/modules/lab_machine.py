@@ -26,6 +26,17 @@ options:
     type: str
     choices: [started, stopped, absent, status]
     default: started
+  power:
+    description:
+      - Instead of O(state), for bare machines, which have no system and boot by network. V(on) switches on what is off
+        and V(reset) cuts the power first; both wait for the code on the console. V(off) cuts the power.
+    type: str
+    choices: ["on", "off", reset]
+  names:
+    description: Which bare machines O(power) is for; by default all that are not spare.
+    type: list
+    elements: str
+    default: []
   timeout:
     description: How many seconds a machine may take until it lets us in.
     type: int
@@ -42,12 +53,21 @@ EXAMPLES = r"""
   updraft.cloud.lab_machine:
     site: "{{ lab_site }}"
     timeout: 300
+
+- name: Switch on what boots by network
+  updraft.cloud.lab_machine:
+    site: "{{ lab_site }}"
+    power: "on"
 """
 
 RETURN = r"""
 seconds:
   description: How long each machine took until it let us in.
   returned: when O(state=started)
+  type: dict
+codes:
+  description: The code on the console of each bare machine.
+  returned: when O(power) is V(on) or V(reset)
   type: dict
 machines:
   description: What there is of each machine.
@@ -65,8 +85,12 @@ from ansible_collections.updraft.cloud.plugins.module_utils.lab_host import alon
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_site import LabError, Site, parse_site
 
 
-def work(site: Site, state: str, limit: int, check: bool) -> dict[str, Any]:
-    """Do what the state asks for; returns the module's result."""
+def work(site: Site, options: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Do what the options ask for; returns the module's result."""
+    state, limit = options["state"], options["timeout"]
+    if options["power"]:
+        with alone(site):
+            return lab_machine.powered(site, options["names"], options["power"], limit=limit, check=check)
     if state == "status":
         return {"changed": False, "machines": lab_machine.status(site)}
     with alone(site):
@@ -81,13 +105,15 @@ def main() -> None:
         argument_spec={
             "site": {"type": "dict", "required": True},
             "state": {"type": "str", "choices": ["started", "stopped", "absent", "status"], "default": "started"},
+            "power": {"type": "str", "choices": ["on", "off", "reset"]},
+            "names": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
     try:
         site = parse_site(module.params["site"])
-        result = work(site, module.params["state"], module.params["timeout"], module.check_mode)
+        result = work(site, module.params, module.check_mode)
     except LabError as error:
         module.fail_json(msg=str(error))
     for warning in result.pop("warnings", ()):

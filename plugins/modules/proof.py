@@ -18,11 +18,12 @@ options:
         a tenant, and until a compute service has reported anew, which a server sent there needs.
       - C(address) makes a port on the project's own network with a floating address.
       - C(server) boots a server on the port, from the volume if there is one, else from the image.
+      - C(look) finds the server that was made, waits until it runs, and says where, and its floating address.
       - C(console) returns what the guest wrote. It does not fail.
       - C(delete) removes all that has this name and waits until it is gone.
     type: str
     required: true
-    choices: [volume, address, server, console, delete]
+    choices: [volume, address, server, look, console, delete]
   name:
     description: Name of everything that is made.
     type: str
@@ -149,6 +150,19 @@ def server(options: Options, watch: Stopwatch) -> Found:
     return {"server": {"name": name, "id": made["id"], "node": node, "volumes": attached, "roles": api.roles}}
 
 
+def look(options: Options, watch: Stopwatch) -> Found:
+    """Find the server that an earlier run has made."""
+    api, name = Api(**options["login"]), options["name"]
+    made = tenant.only(tenant.servers(api, name), "server", name)
+    with watch.measure("look"):
+        tenant.await_running(api, made["id"], options["timeout"])
+    node = tenant.node_of(Api(**options["admin"]), made["id"]) if options["admin"] else None
+    return {
+        "server": {"name": name, "id": made["id"], "node": node},
+        "port": {"floating_address": tenant.floating_address(api, name)},
+    }
+
+
 def console(options: Options, watch: Stopwatch) -> Found:
     """What the guest wrote. The cloud may be in a bad state when this is asked."""
     with watch.measure("console"):
@@ -164,7 +178,7 @@ def delete(options: Options, watch: Stopwatch) -> Found:
     return {"removed": tenant.remove(Api(**options["login"]), options["name"], options["timeout"], watch)}
 
 
-STEPS = {"volume": volume, "address": address, "server": server, "console": console, "delete": delete}
+STEPS = {"volume": volume, "address": address, "server": server, "look": look, "console": console, "delete": delete}
 
 
 def main() -> None:
@@ -199,7 +213,7 @@ def main() -> None:
         found = STEPS[step](module.params, watch)
     except (TenantError, ApiError) as error:
         module.fail_json(msg=str(error), found={}, seconds=watch.seconds)
-    changed = step != "console" and (step != "delete" or bool(found["removed"]))
+    changed = step not in ("look", "console") and (step != "delete" or bool(found["removed"]))
     module.exit_json(changed=changed, found=found, seconds=watch.seconds)
 
 

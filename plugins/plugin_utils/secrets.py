@@ -26,6 +26,14 @@ SECRETS: Mapping[str, int] = {
 #: Names that belong to a secret and are made once with it.
 NAMES: Mapping[str, str] = {"chap.user": "updraft"}
 
+#: Secrets of a site whose machines boot by network and register.
+PROVISIONING: Mapping[str, int] = {
+    "registrar_operator_password": 24,  # people type it on the registrar's page
+    "registrar_session_key": 48,  # signs the sessions of that page
+    "cobbler_password": 32,  # the API's user `updraft`
+    "databases.registrar": 32,
+}
+
 #: Groups that are there even when no service or project needs a secret in them.
 GROUPS = ("databases", "messaging", "users", "projects")
 
@@ -57,9 +65,12 @@ def password(length: int = 32) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
-def wanted(services: Iterable[str], projects: Iterable[str]) -> list[Secret]:
-    """Every secret of a site but its CA, for these services and the projects of its cloud.yml."""
-    names = dict(SECRETS)
+def wanted(services: Iterable[str], projects: Iterable[str], *, provisioning: bool = False) -> list[Secret]:
+    """Every secret of a site but its CA, for these services and the projects of its cloud.yml.
+
+    provisioning: whether machines boot by network.
+    """
+    names = dict(SECRETS) | (dict(PROVISIONING) if provisioning else {})
     for service in services:
         names[f"databases.{service}"] = 32
         if service in MESSAGING:

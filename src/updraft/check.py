@@ -35,15 +35,20 @@ def summary(cloud: dict[str, Any]) -> str:
     count = len(cloud["nodes"])
     lines = [f"site {cloud['name']}, {count} node{'s' if count != 1 else ''}"]
     for role, members in cloud["groups"].items():
-        lines.append(f"  {role:<11}{_names(members)}")
+        lines.append(f"  {role:<14}{_names(members)}")
     for pool, members in cloud["pools"].items():
-        lines.append(f"  {'pool':<11}{pool}: {_names(members)}")
+        lines.append(f"  {'pool':<14}{pool}: {_names(members)}")
     for name, network in cloud["networks"].items():
-        lines.append(f"  {'network':<11}{_network(name, network)}")
-    lines.append(f"  {'services':<11}{', '.join(cloud['services']) or 'none: hypervisors alone'}")
+        lines.append(f"  {'network':<14}{_network(name, network)}")
+    if boot := cloud["provisioning"]:
+        waiting = f", {_names([node['name'] for node in boot['expected']])} expected" if boot["expected"] else ""
+        addresses = boot["range"]
+        text = f"machines boot from {boot['network']} ({addresses['first']}-{addresses['last']}) and join as "
+        lines.append(f"  {'network boot':<14}{text}{', '.join(boot['roles'])}{waiting}")
+    lines.append(f"  {'services':<14}{', '.join(cloud['services']) or 'none: hypervisors alone'}")
     if cloud["services"]:
         endpoint = cloud["endpoint"]
-        lines.append(f"  {'endpoint':<11}{endpoint['name']} ({endpoint['address']})")
+        lines.append(f"  {'endpoint':<14}{endpoint['name']} ({endpoint['address']})")
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from updraft.site import ROOT, Refusal, Site, find_inventory, find_site
+from updraft.site import ROOT, Refusal, Site, find_inventory, find_joining, find_site
 
 #: Exit code of `drift` when the hosts are not what the model says, and of `lab status` when not all answers.
 DIFFERS = 3
@@ -47,10 +47,53 @@ def parser() -> argparse.ArgumentParser:
     run_parser.add_argument("--resume", action="store_true", help="take up the last run, if it did not end well")
     drift_parser = command("drift", drift, "show where the hosts differ from the model; change nothing", inventory, raw)
     drift_parser.usage = "./updraft drift [--raw] INVENTORY [-- ANSIBLE-PLAYBOOK ARGUMENTS]"
+    _joining_parsers(command, raw)
     test_parser = command("test", test, "check everything that a change of Updraft has to pass")
     test_parser.add_argument("--list", action="store_true", help="name the checks, in their order, and stop")
     test_parser.add_argument("--only", metavar="NAME", action="append", help="one check (may be given several times)")
     return top
+
+
+def _joining_parsers(command: Callable[..., argparse.ArgumentParser], raw: argparse.ArgumentParser) -> None:
+    """The commands for machines that boot by network and register."""
+    which = argparse.ArgumentParser(add_help=False)
+    text = "the site; by default the only one where machines register, or the lab"
+    which.add_argument("-i", "--inventory", metavar="INVENTORY", help=text)
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument("inventory", metavar="INVENTORY", nargs="?", help=text)
+    made = command("hosts", show_hosts, "show the machines that registered, and who waits for approval", place)
+    made.add_argument("--json", action="store_true", help="everything that the registrar tells, as JSON")
+    made = command("approve", approve, "approve the machine that shows this code on its console", which)
+    made.add_argument("code", metavar="CODE")
+    made.add_argument("--name", required=True, help="its name in the cloud, such as node2")
+    made.add_argument("--pool", help="the pool it belongs to; not needed where there is one only")
+    made.add_argument(
+        "--roles", metavar="ROLE", nargs="+", default=[], help="what it becomes, if not what cloud.yml says"
+    )
+    made = command("rollout", rollout, "make approved machines nodes of the cloud, a canary first", place, raw)
+    made.add_argument(
+        "--watch", action="store_true", help="go on: also for those approved later, and those that return"
+    )
+    made.add_argument("--batch", type=_positive, default=5, metavar="N", help="so many at a time (5)")
+    text = "stop when more than so many failed (1)"
+    made.add_argument("--max-failures", type=_number, default=1, metavar="N", help=text)
+    made = command(
+        "retire", retire, "take a machine that registered out of the cloud; its instances leave first", which, raw
+    )
+    made.add_argument("node", metavar="NODE")
+    made.add_argument("--force", action="store_true", help="although instances are left on it, which are lost then")
+
+
+def _number(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _number(text) < 1:
+        raise argparse.ArgumentTypeError("has to be 1 at least")
+    return int(text)
 
 
 def _lab_parser(made: argparse.ArgumentParser) -> None:
@@ -63,6 +106,11 @@ def _lab_parser(made: argparse.ArgumentParser) -> None:
         ("down", "remove all that it made on this computer, but the cache of images"),
     ):
         below.add_parser(name, help=text, description=text)
+    added = below.add_parser("add-node", help="start a spare machine by network, approve it, and make it a node")
+    added.add_argument("node", metavar="NODE", nargs="?", help="a machine of the lab with spare: true")
+    power = below.add_parser("power", help="press the power button of a machine that boots by network")
+    power.add_argument("node", metavar="NODE")
+    power.add_argument("how", choices=("on", "off", "reset"), help="off and reset cut the power without a warning")
     login = below.add_parser("ssh", help="log in to one of its machines", usage="./updraft lab ssh NODE [-- COMMAND]")
     login.add_argument("node", metavar="NODE")
     below.add_parser(
@@ -113,12 +161,14 @@ def _playbook(text: str | None) -> Path:
 
 
 def lab(options: argparse.Namespace) -> int:
-    """`lab up|status|down|ssh|exec`."""
+    """`lab up|add-node|power|status|down|ssh|exec`."""
     from updraft import commands, labshell
 
     site = find_site(options.inventory)
     actions: dict[str, Callable[[Site], int]] = {
         "up": lambda site: commands.lab_up(site, options.typed, raw=options.raw),
+        "add-node": lambda site: commands.lab_add_node(site, options.node, options.typed, raw=options.raw),
+        "power": lambda site: commands.lab_power(site, options.node, options.how, options.typed, raw=options.raw),
         "down": lambda site: commands.lab_down(site, options.typed, raw=options.raw),
         "status": labshell.status,
         "ssh": lambda site: labshell.login(site, options.node, options.rest),
@@ -159,6 +209,38 @@ def drift(options: argparse.Namespace) -> int:
     from updraft import commands
 
     return commands.drift(find_site(options.inventory), _playbook(None), options.rest, options.typed, raw=options.raw)
+
+
+def show_hosts(options: argparse.Namespace) -> int:
+    """`hosts [INVENTORY] [--json]`."""
+    from updraft import hosts
+
+    return hosts.show(find_joining(options.inventory), as_json=options.json)
+
+
+def approve(options: argparse.Namespace) -> int:
+    """`approve CODE --name NAME [--pool POOL]`."""
+    from updraft import hosts
+
+    return hosts.approve(find_joining(options.inventory), options.code, options.name, options.pool, options.roles)
+
+
+def rollout(options: argparse.Namespace) -> int:
+    """`rollout [INVENTORY] [--watch] [--batch N] [--max-failures N]`."""
+    from updraft import joining
+
+    site = find_joining(options.inventory)
+    limits = joining.Limits(options.batch, options.max_failures)
+    return joining.rollout(site, limits, options.typed, watching=options.watch, raw=options.raw)
+
+
+def retire(options: argparse.Namespace) -> int:
+    """`retire NODE [--force]`."""
+    from updraft import joining
+
+    return joining.retire(
+        find_joining(options.inventory), options.node, options.typed, force=options.force, raw=options.raw
+    )
 
 
 def test(options: argparse.Namespace) -> int:

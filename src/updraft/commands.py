@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ DIFFERS = 3
 
 
 @contextmanager
-def _session(site: Site, record: Record, *, raw: bool) -> Iterator[Session]:
+def session_of(site: Site, record: Record, *, raw: bool) -> Iterator[Session]:
     """A command at work on a site: locked, with its display, ended in order by a signal."""
     display = make_display()
     session = Session(site, display, record, raw=raw)
@@ -91,15 +91,15 @@ def _one(site: Site, record: Record, *, raw: bool, playbook: Path | None = None)
     """Run the playbook of a record, and write down how it went."""
     file = playbook or Path(str(record.playbook))
     started = datetime.now(UTC)
-    with _session(site, record, raw=raw) as session:
+    with session_of(site, record, raw=raw) as session:
         result = run_stage(session, Stage(file.stem, file, tuple(record.arguments), hosts=site.nodes))
-    _close(site, record, [result])
+    close(site, record, [result])
     report = build_report(site.name, " ".join(record.command), started, [result], lab.tenant(site))
     write_report(site.state / "report.json", report)
     return result
 
 
-def _close(site: Site, record: Record, results: Sequence[StageResult]) -> None:
+def close(site: Site, record: Record, results: Sequence[StageResult]) -> None:
     """Keep a run's end in its folder, and tell it."""
     record.status = next((result.status for result in results if result.status not in ("ok", "skipped")), "ok")
     record.save()
@@ -121,29 +121,52 @@ def lab_up(site: Site, typed: list[str], *, raw: bool) -> int:
     _checked(site)
     with site.lock():
         record = new_record(site.state / "artifacts", typed, None, [])
-        with _session(site, record, raw=raw) as session:
+        with session_of(site, record, raw=raw) as session:
             results = lab.up(session, " ".join(typed), vault.ensure_secrets)
-        _close(site, record, results)
+        close(site, record, results)
     code = next((result.code or 1 for result in results if result.status not in ("ok", "skipped")), 0)
     if code == 0:
         print(f"\n{lab.summary(site, _model(site))}")
     return code
 
 
+def lab_add_node(site: Site, name: str | None, typed: list[str], *, raw: bool) -> int:
+    """Switch on a spare machine of the lab, approve it by the code on its console, and roll the cloud out to it."""
+    from updraft import joining
+
+    chosen = lab.spare(site, name)
+    code = _one_stage(site, typed, lambda session: lab.switch_on(session, chosen), raw=raw)
+    return code or joining.rollout(site, joining.Limits(1, 1), typed, watching=False, raw=raw)
+
+
+def lab_power(site: Site, node: str, how: str, typed: list[str], *, raw: bool) -> int:
+    """Press the power button of a machine of the lab."""
+    machine = lab.lab_of(site).get("machines", {}).get(node)
+    if not machine or machine.get("kind") != "bare":
+        raise Refusal(f"the lab has no machine '{node}' that boots by network: `kind: bare` below lab.machines")
+    return _one_stage(site, typed, lambda session: lab.power(session, node, how), raw=raw)
+
+
 def lab_down(site: Site, typed: list[str], *, raw: bool) -> int:
     """Remove the lab."""
     lab.lab_of(site)
+    return _one_stage(site, typed, lab.down, raw=raw)
+
+
+def _one_stage(site: Site, typed: list[str], stage: Callable[[Session], StageResult], *, raw: bool) -> int:
+    """Do one stage of the lab, on record."""
     with site.lock():
         record = new_record(site.state / "artifacts", typed, None, [])
-        with _session(site, record, raw=raw) as session:
-            result = lab.down(session)
-        _close(site, record, [result])
+        with session_of(site, record, raw=raw) as session:
+            result = stage(session)
+        close(site, record, [result])
     return result.code
 
 
 def _model(site: Site) -> dict[str, Any]:
-    """The model's `cloud`."""
+    """The model's `cloud`, with the machines of the registrar's last answer."""
+    from ansible_collections.updraft.cloud.plugins.plugin_utils import registry
     from ansible_collections.updraft.cloud.plugins.plugin_utils.model.inventory import read
 
-    _loaded, derived = read(site.cloud_file)
+    _loaded, derived = read(site.cloud_file, lambda _site, _expanded, state: registry.last(state))
     return dict(derived.cloud)

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.updraft.cloud.plugins.plugin_utils.model.connection import REGISTERED_HOSTS
+from ansible_collections.updraft.cloud.plugins.plugin_utils.registry import CACHE, RECORD
 from updraft.display import PlainDisplay, duration
 from updraft.report import StageResult, build_report, read_json, write_private, write_report
 from updraft.runner import Session, Stage, run_stage
@@ -28,18 +30,23 @@ class Step:
     limit: float = 1200.0
 
 
+#: A machine that is installed on its disk shows its code only after that.
+NODES = Step("nodes", "playbooks/lab/nodes.yml", warn=300.0, limit=1800.0)
 STEPS = (
     Step("computer", "playbooks/lab/computer.yml"),
     Step("images", "playbooks/lab/images.yml", warn=300.0, limit=1800.0),
     Step("machines", "playbooks/lab/machines.yml"),
     Step("secrets"),
+    Step("provision", "playbooks/provision.yml"),
+    NODES,
     Step("converge", "playbooks/site.yml"),
     Step("proof", "playbooks/verify.yml", warn=300.0),
 )
+POWER = Step("power", "playbooks/lab/power.yml", warn=300.0, limit=1800.0)
 DOWN = Step("down", "playbooks/lab/down.yml")
 
 #: What is kept about a cloud in its state folder, beside the records of runs.
-STATE = ("report.json", "proof.json", "proven.json", "clouds.yaml")
+STATE = ("report.json", "proof.json", "proven.json", "clouds.yaml", RECORD, CACHE, REGISTERED_HOSTS, "rollout.json")
 
 
 def lab_of(site: Site) -> dict[str, Any]:
@@ -119,6 +126,9 @@ def _step(
     """Do one stage."""
     if step.name == "secrets":
         return _secrets(session, make_secrets)
+    if step.name in ("provision", "nodes") and (reason := _no_need(session.site, step.name)):
+        session.display.line(f"{step.name}: skipped, {reason}")
+        return StageResult(step.name, "skipped", reason=reason)
     if step.name == "proof":
         reason = proof.needed(sum(stage.changed for stage in before if stage.name in ("machines", "converge")))
         if reason is None:
@@ -134,16 +144,72 @@ def _step(
     return result
 
 
-def run_step(session: Session, step: Step) -> StageResult:
+def _no_need(site: Site, step: str) -> str | None:
+    """Why nothing has to boot by network, or nothing has to be made ready for it; None when it has."""
+    if not bare_machines(site):
+        return "no machine of the lab boots by network"
+    if step == "provision" and (site.state / RECORD).exists():
+        return "what machines boot from is there, and is looked after with the others"
+    return None
+
+
+def awaited(site: Site) -> dict[str, Any]:
+    """The machines of a lab, without those that are spare and have not become nodes."""
+    machines: dict[str, Any] = lab_of(site).get("machines", {})
+    known = registered(site)
+    return {name: one for name, one in machines.items() if name in known or not one.get("spare")}
+
+
+def registered(site: Site) -> dict[str, str]:
+    """The addresses of the machines that were approved, by name, from the registrar's last answer."""
+    hosts = (read_json(site.state / CACHE) or {}).get("hosts") or []
+    return {str(host["name"]): str(host["address"]) for host in hosts if host.get("state") not in ("seen", "retired")}
+
+
+def bare_machines(site: Site) -> list[str]:
+    """The machines of a lab that boot by network, but the spare ones."""
+    machines: dict[str, Any] = lab_of(site).get("machines", {})
+    return [name for name, one in machines.items() if one.get("kind") == "bare" and not one.get("spare")]
+
+
+def spare(site: Site, name: str | None) -> str:
+    """The spare machine of a lab that has this name, or the first that is not a node yet."""
+    machines: dict[str, Any] = lab_of(site).get("machines", {})
+    spares = [one for one, machine in machines.items() if machine.get("spare")]
+    if name is not None:
+        if name not in spares:
+            raise Refusal(f"the lab has no spare machine '{name}'; it has {', '.join(spares) or 'none'}")
+        return name
+    known = registered(site)
+    free = [one for one in spares if one not in known]
+    if not free:
+        raise Refusal("the lab has no spare machine left: write one below lab.machines, with kind: bare, spare: true")
+    return free[0]
+
+
+def switch_on(session: Session, name: str) -> StageResult:
+    """Switch a bare machine on and approve it."""
+    return run_step(session, NODES, "--extra-vars", json.dumps({"lab_bare": [name]}))
+
+
+def power(session: Session, name: str, how: str) -> StageResult:
+    """Switch a bare machine `on` or `off`, or `reset` it."""
+    return run_step(session, POWER, "--extra-vars", json.dumps({"lab_bare": [name], "lab_power": how}))
+
+
+def run_step(session: Session, step: Step, *arguments: str) -> StageResult:
     """Run one stage's playbook."""
     site = session.site
     local = str(step.playbook).startswith("playbooks/lab/")
     stage = Stage(
         step.name,
         site.root / str(step.playbook),
+        arguments,
         hosts="this computer" if local else site.nodes,
         warn=step.warn,
         limit=step.limit,
+        # What makes and removes the machines does not ask the registrar, which runs on one of them.
+        environment={"UPDRAFT_REGISTRAR": "off"} if local else {},
     )
     return run_stage(session, stage)
 
@@ -227,9 +293,8 @@ def _report(site: Site) -> Path:
 
 def status(site: Site, probe: Callable[[], dict[str, str]], display: PlainDisplay) -> int:
     """Tell what of the lab runs; 0 when each of its machines answers, 3 otherwise."""
-    lab = lab_of(site)
+    machines = awaited(site)
     states = probe()
-    machines: dict[str, Any] = lab.get("machines", {})
     for name, machine in machines.items():
         display.line(f"{name:10} {machine.get('kind', '?'):10} {states.get(name, 'unknown')}")
     report = read_json(site.state / "report.json")

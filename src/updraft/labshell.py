@@ -21,7 +21,14 @@ def login(site: Site, node: str, command: Sequence[str]) -> int:
     machines = lab.lab_of(site).get("machines", {})
     if node not in machines:
         raise Refusal(f"no machine '{node}' in the lab; it has {', '.join(machines)}")
-    os.execvp("ssh", ["ssh", "-F", str(_configuration(site)), node, *command])
+    os.execvp("ssh", [*ssh(site, node), *command])
+
+
+def ssh(site: Site, node: str) -> list[str]:
+    """The words that log in to a machine of the lab. One that registered is where the registrar saw it last."""
+    words = ["ssh", "-F", str(_configuration(site))]
+    address = lab.registered(site).get(node)
+    return [*words, *(["-o", f"HostName={address}"] if address else []), node]
 
 
 def execute(site: Site, command: Sequence[str]) -> int:
@@ -43,14 +50,14 @@ def status(site: Site) -> int:
 
 def states(site: Site, limit: int = 15) -> dict[str, str]:
     """`answers` or `down` for each machine of the lab, asked side by side, `limit` seconds each at most."""
-    machines = list(lab.lab_of(site).get("machines", {}))
+    machines = lab.awaited(site)
     configuration = site.state / "ssh_config"
     if not configuration.is_file():
         return dict.fromkeys(machines, "not made")
 
     def ask(name: str) -> str:
-        options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={limit}"]
-        words = ["ssh", "-F", str(configuration), *options, name, "true"]
+        words = [*ssh(site, name), "true"]
+        words[1:1] = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={limit}"]
         try:
             run = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, timeout=limit + 5, check=False)
         except subprocess.TimeoutExpired:

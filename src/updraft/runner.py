@@ -9,7 +9,7 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -41,6 +41,8 @@ class Stage:
     hosts: str = ""  # as the person is told of them
     warn: float = 120.0
     limit: float = 1200.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    tell: Callable[[Progress], None] | None = None  # called every second or so while it runs
 
 
 @dataclass(slots=True)
@@ -103,6 +105,8 @@ def run_stage(session: Session, stage: Stage) -> StageResult:
                 return
             if not session.raw:
                 display.tick(progress, now)
+            if stage.tell is not None:
+                stage.tell(progress)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -138,9 +142,12 @@ def _play(session: Session, stage: Stage, artifacts: Path, take: Any, cancel: An
         "ANSIBLE_NOCOLOR": "1",
         MARKER: str(site.state),
         **session.environment,
+        **stage.environment,
     }
+    artifacts.mkdir(mode=0o700)
     runner = init_runner(
-        private_data_dir=str(session.record.folder),
+        # A folder of its own: ansible-runner keeps the environment there, and would give it to the next stage too.
+        private_data_dir=str(artifacts),
         artifact_dir=str(artifacts.parent),
         ident=artifacts.name,
         project_dir=str(site.root),

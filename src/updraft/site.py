@@ -37,9 +37,15 @@ class Site:
 
     @property
     def nodes(self) -> str:
-        """Its nodes as cloud.yml writes them: `control1, storage[1:2]`."""
+        """Its nodes as cloud.yml writes them: `control1, storage[1:2] and those that registered`."""
         found = self.cloud.get("nodes")
-        return ", ".join(map(str, found)) if isinstance(found, dict) else ""
+        written = ", ".join(map(str, found)) if isinstance(found, dict) else ""
+        return f"{written} and those that registered" if self.registers else written
+
+    @property
+    def registers(self) -> bool:
+        """Whether machines boot by network and register here."""
+        return isinstance(self.cloud.get("provisioning"), dict)
 
     @property
     def state(self) -> Path:
@@ -87,6 +93,25 @@ def find_site(text: str, root: Path = ROOT) -> Site:
     Raises Refusal when there is no such inventory or its cloud.yml has no usable name.
     """
     return load_site(find_inventory(text, root), root)
+
+
+def find_joining(text: str | None, root: Path = ROOT) -> Site:
+    """The site whose machines register: the one that is named, else the only one that there is, else the lab.
+
+    Raises Refusal when nothing says which one is meant, or the site has no registrar.
+    """
+    if text is None:
+        folders = sorted(file.parent for file in (root / "inventories").glob("*/cloud.yml"))
+        sites = [site for site in (load_site(folder, root) for folder in folders) if site.registers]
+        chosen = sites if len(sites) == 1 else [site for site in sites if site.name == "lab"]
+        if not chosen:
+            names = ", ".join(site.name for site in sites)
+            raise Refusal(f"say which site with -i INVENTORY: machines register at {names or 'none of inventories/'}")
+        return chosen[0]
+    site = find_site(text, root)
+    if not site.registers:
+        raise Refusal(f"no machine registers at site '{site.name}': its cloud.yml has no section `provisioning`")
+    return site
 
 
 def find_inventory(text: str, root: Path = ROOT) -> Path:

@@ -26,7 +26,8 @@ def ensure_secrets(site: Site) -> list[str]:
     vault = _vault(site)
     existing = _read(site, vault)
     services = site.cloud.get("services", SERVICES)  # an empty list means none: hypervisors alone
-    want = secrets.wanted(services, site.cloud.get("projects") or {})
+    provisioning = site.cloud.get("provisioning") is not None
+    want = secrets.wanted(services, site.cloud.get("projects") or {}, provisioning=provisioning)
     try:
         tree, added = secrets.complete(existing, want, lambda: make_authority(f"Updraft site {site.name}"))
     except secrets.SecretsError as error:
@@ -36,6 +37,11 @@ def ensure_secrets(site: Site) -> list[str]:
         site.secrets_file.parent.mkdir(parents=True, exist_ok=True)
         write_private(site.secrets_file, vault.encrypt(text).decode("utf-8"))
     return added
+
+
+def secrets_of(site: Site) -> dict[str, Any]:
+    """The site's secrets; {} when there are none yet. Raises Refusal when they cannot be opened."""
+    return _read(site, _vault(site)) if site.secrets_file.exists() else {}
 
 
 def _vault(site: Site) -> VaultLib:

@@ -25,17 +25,23 @@ from pathlib import Path
 
 from fingerprint import fingerprint
 
+from updraft.lab import STATE
+from updraft.site import find_site
+
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".updraft" / "venv" / "bin"
 ENVIRONMENT = {**os.environ, "PATH": f"{VENV}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1"}
+# What makes and removes the machines does not ask the registrar, which runs on one of them.
+WITHOUT_REGISTRAR = {"UPDRAFT_REGISTRAR": "off"}
 
 
 def play(playbook: str, log: Path) -> subprocess.Popen[bytes]:
     """Start a playbook on the lab in a process group of its own, its output added to ``log``."""
     words = [str(VENV / "ansible-playbook"), "-i", "inventories/lab", playbook]
+    environment = ENVIRONMENT | (WITHOUT_REGISTRAR if playbook.startswith("playbooks/lab/") else {})
     with log.open("ab") as output:
         return subprocess.Popen(
-            words, cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+            words, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
         )
 
 
@@ -89,7 +95,11 @@ def converged(log: Path) -> list[str]:
 def new_machines(log: Path) -> None:
     """Throw the machines away and make them anew."""
     finish("playbooks/lab/down.yml", log)
+    for name in STATE:
+        (find_site("lab").state / name).unlink(missing_ok=True)
     finish("playbooks/lab/machines.yml", log)
+    finish("playbooks/provision.yml", log)
+    finish("playbooks/lab/nodes.yml", log)
 
 
 def changes(text: str) -> list[str]:
@@ -107,17 +117,18 @@ def main() -> int:
     random.seed(chosen.seed)
     print(f"seed {chosen.seed}", flush=True)
 
-    state = ROOT / ".updraft" / "lab"
+    site = find_site("lab")
+    state = site.state
     log = state / "cut.log"
     log.unlink(missing_ok=True)
     hosts = chosen.hosts.split(",")
     new_machines(log)
     differences = converged(log)
-    uncut = fingerprint(state, hosts, hosts[0])
+    uncut = fingerprint(site, hosts, hosts[0])
     new_machines(log)
     series(chosen.cuts, chosen.longest, log)
     differences += converged(log)
-    again = fingerprint(state, hosts, hosts[0])
+    again = fingerprint(site, hosts, hosts[0])
     (state / "uncut.txt").write_text("\n".join(uncut) + "\n")
     (state / "cut.txt").write_text("\n".join(again) + "\n")
     differences += [

@@ -12,7 +12,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+
+from updraft.labshell import ssh
+from updraft.site import Site, find_site
 
 HOST_SCRIPT = r"""
 set -u
@@ -59,10 +61,10 @@ nova-manage cell_v2 list_cells 2>/dev/null | awk -F'|' '{print "cell", $2}' | so
 """
 
 
-def of_host(ssh_config: Path, host: str, script: str) -> list[str]:
+def of_host(site: Site, host: str, script: str) -> list[str]:
     """Run ``script`` on ``host`` and return its lines, each led by the host's name."""
     done = subprocess.run(
-        ["ssh", "-F", str(ssh_config), host, "bash", "-s"],
+        [*ssh(site, host), "bash", "-s"],
         input=script,
         capture_output=True,
         text=True,
@@ -72,14 +74,13 @@ def of_host(ssh_config: Path, host: str, script: str) -> list[str]:
     return [f"{host}: {line}" for line in done.stdout.splitlines()]
 
 
-def fingerprint(state: Path, hosts: list[str], control: str) -> list[str]:
-    """Return the sorted facts of all ``hosts``; ``state`` is the site's folder that holds ``ssh_config``."""
-    ssh_config = state / "ssh_config"
+def fingerprint(site: Site, hosts: list[str], control: str) -> list[str]:
+    """Return the sorted facts of all ``hosts`` of a lab."""
     jobs = [(host, HOST_SCRIPT) for host in hosts] + [(control, CONTROL_SCRIPT)]
     with ThreadPoolExecutor(max_workers=len(jobs)) as pool:
-        parts = list(pool.map(lambda job: of_host(ssh_config, *job), jobs))
+        parts = list(pool.map(lambda job: of_host(site, *job), jobs))
     return sorted({line for part in parts for line in part})
 
 
 if __name__ == "__main__":
-    print("\n".join(fingerprint(Path(sys.argv[1]), sys.argv[2].split(","), sys.argv[3])))
+    print("\n".join(fingerprint(find_site(sys.argv[1]), sys.argv[2].split(","), sys.argv[3])))

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.updraft.cloud.plugins.module_utils import lab_machine, lab_network, lab_ssh
+from ansible_collections.updraft.cloud.plugins.module_utils import lab_bare, lab_machine, lab_network, lab_ssh
+from ansible_collections.updraft.cloud.plugins.module_utils.lab_bare import BareMachine, bare_arguments
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_container import Container, run_arguments
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_cpio import Entry, archive
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_image import Image
@@ -88,6 +90,108 @@ def test_tagged_networks_share_the_interface_of_the_first(data: dict[str, Any]) 
     assert [(one.interface, one.address) for one in storage.links] == [("eth0", "10.77.0.20/24")]
 
 
+@pytest.fixture
+def bare(data: dict[str, Any]) -> Site:
+    """The same lab with two machines which no node describes, one of them spare."""
+    data["cloud"]["lab"]["namespace"] = "updraft-unit"
+    for network, interface in (("management", "eth0"), ("storage", "eth1"), ("provider", "eth2")):
+        data["cloud"]["networks"][network]["interface"] = interface
+    data["cloud"]["lab"]["machines"]["node1"] = {"kind": "bare", "memory_mib": 3072, "firmware": "uefi"}
+    data["cloud"]["lab"]["machines"]["node2"] = {"kind": "bare", "memory_mib": 2048, "spare": True}
+    return parse_site(data)
+
+
+def test_a_bare_machine_is_plugged_in_everywhere_and_has_no_address(bare: Site) -> None:
+    node1 = bare.machines[2]
+    assert [(one.interface, one.bridge, one.address) for one in node1.links] == [
+        ("eth0", "br-management", None),
+        ("eth1", "br-storage", None),
+        ("eth2", "br-provider", None),
+    ]
+    assert [machine.name for machine in bare.prepared] == ["control1", "storage1"]
+
+
+def test_a_bare_machine_starts_from_its_first_network_card_and_nothing_else(bare: Site) -> None:
+    machine = BareMachine(bare, bare.machines[2])
+    machine.state.mkdir(parents=True)
+    (machine.state / "OVMF_VARS_4M.fd").touch()
+    words = bare_arguments(machine)
+    cards = [word for word in words if word.startswith("virtio-net-pci")]
+    assert [card.rpartition(",")[2] for card in cards] == ["bootindex=1", "romfile=", "romfile="]
+    assert "-kernel" not in words and "-initrd" not in words
+    assert next(word for word in words if "OVMF" in word).endswith("OVMF_CODE_4M.fd")
+    assert "type=1,manufacturer=Updraft,product=Lab,serial=LAB-NODE1" in words
+
+
+def test_a_bare_machine_has_the_card_that_cloud_yml_expects(data: dict[str, Any]) -> None:
+    data["cloud"]["lab"]["machines"] = {"node3": {"kind": "bare", "memory_mib": 2048, "disks": ["6G"], "spare": True}}
+    for network, interface in (("management", "eth0"), ("storage", "eth1"), ("provider", "eth2")):
+        data["cloud"]["networks"][network]["interface"] = interface
+    expected = {"name": "node3", "mac": "52:54:00:77:00:33", "serial": "CZ1", "pool": "general"}
+    data["cloud"]["provisioning"] = {"network": "management", "interfaces": {}, "expected": [expected]}
+    (node3,) = (site := parse_site(data)).machines
+    assert [one.mac for one in node3.links] == [
+        "52:54:00:77:00:33",
+        mac_address("lab", "node3", "eth1"),
+        mac_address("lab", "node3", "eth2"),
+    ]
+    assert (node3.pool, node3.disks) == ("general", ("6G",))
+    words = bare_arguments(BareMachine(site, node3))
+    assert "type=1,manufacturer=Updraft,product=Lab,serial=CZ1" in words
+
+    data["cloud"]["provisioning"]["network"] = "storage"
+    assert [one.mac for one in parse_site(data).machines[0].links][:2] == [
+        mac_address("lab", "node3", "eth0"),
+        "52:54:00:77:00:33",
+    ]
+
+
+def test_the_disk_of_a_bare_machine_is_made_once_and_empty(
+    data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[list[str]] = []
+    monkeypatch.setattr(lab_bare, "run", made.append)
+    data["cloud"]["lab"]["machines"] = {"node3": {"kind": "bare", "memory_mib": 2048, "disks": ["6G"]}}
+    for network in data["cloud"]["networks"].values():
+        network["interface"] = "eth0"
+    (node3,) = (site := parse_site(data)).machines
+    machine = BareMachine(site, node3)
+    file = machine.state / "disk0.qcow2"
+    machine.add_disks()
+    assert made == [["qemu-img", "create", "-q", "-f", "qcow2", str(file), str(6 * 1024**3)]]
+    file.parent.mkdir(parents=True)
+    file.touch()
+    machine.add_disks()
+    assert len(made) == 1
+    words = " ".join(bare_arguments(machine))
+    assert f"file={file},format=qcow2,if=none,id=disk0,cache=unsafe" in words
+    assert "virtio-blk-pci,drive=disk0,serial=node3-0" in words
+
+
+def test_uefi_finds_a_disk_with_the_servers_own_ipxe(bare: Site) -> None:
+    machine = BareMachine(bare, replace(bare.machines[2], disks=("6G",)))
+    machine.state.mkdir(parents=True)
+    (machine.state / "OVMF_VARS_4M.fd").touch()
+    first = next(word for word in bare_arguments(machine) if word.startswith("virtio-net-pci"))
+    assert first.endswith("bootindex=1,romfile=")
+
+
+def test_the_code_of_a_bare_machine_is_the_last_on_its_console(bare: Site) -> None:
+    machine = BareMachine(bare, bare.machines[2])
+    assert machine.code() is None
+    machine.state.mkdir(parents=True)
+    machine.console.write_text("BdsDxe: loading\n code 1234-ABCD\n\x1b[1m code 7K2M-9QWX \x1b[0m waiting\n")
+    assert machine.code() == "7K2M-9QWX"
+
+
+def test_power_is_for_bare_machines_only(bare: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab_machine, "refuse_foreign", lambda site: None)
+    with pytest.raises(LabError, match="the lab has no bare machine storage1"):
+        lab_machine.powered(bare, ["storage1"], "on", limit=1, check=True)
+    assert lab_machine.powered(bare, [], "on", limit=1, check=True) == {"changed": True, "codes": {}}
+    assert lab_machine.powered(bare, [], "off", limit=1, check=True) == {"changed": False, "codes": {}}
+
+
 def test_a_site_without_machines_is_refused(data: dict[str, Any]) -> None:
     data["cloud"]["lab"] = None
     with pytest.raises(LabError, match=r"'lab' is no lab: its cloud\.yml has no `lab:` section"):
@@ -97,7 +201,7 @@ def test_a_site_without_machines_is_refused(data: dict[str, Any]) -> None:
 def test_an_unknown_kind_is_refused_with_its_path(data: dict[str, Any]) -> None:
     data["cloud"]["lab"]["machines"]["control1"]["kind"] = "jail"
     broken = parse_site(data)
-    with pytest.raises(LabError, match=r"lab\.machines\.control1\.kind: 'jail' is not known; write container or vm"):
+    with pytest.raises(LabError, match=r"control1\.kind: 'jail' is not known; write container, vm or bare"):
         lab_machine.driver(broken, broken.machines[0])
 
 

@@ -65,3 +65,12 @@ def test_half_an_authority_is_refused(half: str) -> None:
 def test_value_in_place_of_a_group_is_refused() -> None:
     with pytest.raises(secrets.SecretsError, match=r"users is a value.*users\.nova"):
         make({"users": "secret"})
+
+
+def test_a_site_whose_machines_boot_by_network_has_more() -> None:
+    plain = {secret.name for secret in secrets.wanted(["keystone"], [])}
+    more = {secret.name for secret in secrets.wanted(["keystone"], [], provisioning=True)}
+
+    assert more - plain == {
+        "registrar_operator_password", "registrar_session_key", "cobbler_password", "databases.registrar",
+    }  # fmt: skip

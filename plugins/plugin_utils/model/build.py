@@ -20,12 +20,17 @@ BROKEN = object()
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key of a mapping, as its dataclass declares it."""
+    """One key of a mapping, as its dataclass declares it (`return_` is the key `return`)."""
 
-    name: str
+    attribute: str
     hint: Any
     default: Any
     required: bool
+
+    @property
+    def name(self) -> str:
+        """The key as it is written."""
+        return self.attribute.rstrip("_")
 
 
 @functools.cache
@@ -97,7 +102,7 @@ class Builder:
             if value is BROKEN:
                 value = field.default if not field.required else self._stand_in(field, path)
             whole = whole and value is not BROKEN
-            values[field.name] = value
+            values[field.attribute] = value
         return cls(**values) if whole else None
 
     def _unknown(self, cls: Any, data: Mapping[Any, Any], path: str) -> None:
@@ -210,7 +215,8 @@ class Builder:
     def _text(self, text: Text, data: Any, path: str) -> Any:
         if not isinstance(data, str):
             shown = "" if isinstance(data, dict | list) else f"'{data}' "
-            self.problems.add(path, f"{shown}is {_kind(data)}", f"write {_wanted(str, (text,))}")
+            cure = f"write it in quotes, '{data}'" if _meant(text, data) else f"write {_wanted(str, (text,))}"
+            self.problems.add(path, f"{shown}is {_kind(data)}", cure)
             return BROKEN
         try:
             return text.parse(data)
@@ -219,6 +225,17 @@ class Builder:
             cure = error.args[1] if len(error.args) > 1 else f"write one such as {text.example}"
             self.problems.add(path, f"'{data}' {what}", cure)
             return BROKEN
+
+
+def _meant(text: Text, data: Any) -> bool:
+    """Whether a number is the right text, but for the quotes: YAML takes what has only digits for a number."""
+    if not isinstance(data, int) or isinstance(data, bool):
+        return False
+    try:
+        text.parse(str(data))
+    except ValueError:
+        return False
+    return True
 
 
 def _kind(data: Any) -> str:

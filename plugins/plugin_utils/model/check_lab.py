@@ -17,8 +17,12 @@ def check_lab(site: Site, expanded: Expanded, problems: Problems) -> None:
         path = f"lab.machines.{name}"
         if name in expanded.nodes:
             _machine(machine, expanded.nodes[name], path, problems)
+        elif machine.kind == "bare":
+            _unwritten(site, path, problems)
         else:
             problems.add(path, f"there is no node '{name}'", did_you_mean(name, expanded.nodes))
+        if machine.kind == "bare":
+            _installed(site, machine, path, problems)
     for name in expanded.nodes:
         if name not in lab.machines:
             cure = f"write {name}: {{kind: vm, memory_mib: 2048}}"
@@ -27,6 +31,12 @@ def check_lab(site: Site, expanded: Expanded, problems: Problems) -> None:
 
 
 def _machine(machine: Machine, node: Node, path: str, problems: Problems) -> None:
+    if (machine.kind == "bare") != (node.boot == "network"):
+        text = f"is {machine.kind}, and nodes.{node.name}.boot is {node.boot}"
+        problems.add(f"{path}.kind", text, "write kind: bare and boot: network, or neither")
+        return
+    if machine.kind == "bare":
+        return  # What disks it has is its own affair: `disks` of a node are those that hold data.
     own = [role for role in ("storage", "compute") if role in node.roles]
     if machine.kind == "container" and own:
         text = f"a container has no kernel of its own, which the role {own[0]} needs"
@@ -36,12 +46,27 @@ def _machine(machine: Machine, node: Node, path: str, problems: Problems) -> Non
         problems.add(f"{path}.disks", text, "write one size for each, such as disks: [8G]")
 
 
+def _unwritten(site: Site, path: str, problems: Problems) -> None:
+    """It is no node of cloud.yml: it becomes one by registering."""
+    if site.provisioning is None:
+        text = "a bare machine boots by network, and there is no section provisioning"
+        problems.add(f"{path}.kind", text, "write provisioning: {network: management}, or kind: vm and a node for it")
+
+
+def _installed(site: Site, machine: Machine, path: str, problems: Problems) -> None:
+    wanted = site.provisioning.install.get(machine.name) if site.provisioning else None
+    if wanted and not machine.disks and not problems.under(f"{path}.disks"):
+        text = f"is missing: provisioning.install.{machine.name} is {wanted}"
+        problems.add(f"{path}.disks", text, "write disks: [6G], or remove it from provisioning.install")
+
+
 def _budget(lab: Lab, problems: Problems) -> None:
-    memory = sum(machine.memory_mib for machine in lab.machines.values())
+    running = [machine for machine in lab.machines.values() if not machine.spare]
+    memory = sum(machine.memory_mib for machine in running)
     if memory > lab.memory_mib:
         text = f"the machines take {memory} MiB together, {memory - lab.memory_mib} more than lab.memory_mib allows"
         problems.add("lab.machines", text, "give them less memory, or raise lab.memory_mib if the computer has it")
-    disk = sum(int(size.rstrip("G")) for machine in lab.machines.values() for size in machine.disks)
+    disk = sum(int(size.rstrip("G")) for machine in running for size in machine.disks)
     if disk > lab.disk_gib:
         text = f"the disks take {disk} GiB together, {disk - lab.disk_gib} more than lab.disk_gib allows"
         problems.add("lab.machines", text, "make them smaller, or raise lab.disk_gib if the computer has it")

@@ -11,6 +11,8 @@ from .problems import Problems, did_you_mean
 from .types import ROLES, Network, Node, Site
 
 RESERVED = {*ROLES, "all", "ungrouped", "localhost", "api"}
+#: How the names of groups begin that the model makes.
+PREFIXES = ("pool-", "state-")
 
 
 def check_nodes(site: Site, expanded: Expanded, problems: Problems) -> None:
@@ -42,7 +44,7 @@ def _label(node: Node, path: str) -> str:
 
 
 def _name(node: Node, path: str, problems: Problems) -> None:
-    if node.name in RESERVED or node.name.startswith("pool-"):
+    if node.name in RESERVED or node.name.startswith(PREFIXES):
         problems.add(path, f"'{node.name}' has another meaning already", f"choose another name, such as {node.name}1")
     if not node.roles and not problems.under(f"{path}.roles"):
         problems.add(f"{path}.roles", "is empty: a machine does something", f"write some of {', '.join(ROLES)}")
@@ -169,7 +171,8 @@ def _idle(site: Site, expanded: Expanded, problems: Problems) -> None:
 
 
 def _pools(site: Site, expanded: Expanded, problems: Problems) -> None:
-    if problems.under("nodes"):
+    joining = site.provisioning is not None and "compute" in site.provisioning.roles
+    if problems.under("nodes") or joining:
         return
     members = {node.pool for node in expanded.nodes.values()}
     for number, pool in enumerate(site.pools):

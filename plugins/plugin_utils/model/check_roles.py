@@ -25,6 +25,7 @@ HANDS: dict[Service, tuple[Role, str]] = {
 }
 #: Node roles of which there is exactly one machine today.
 ONE: tuple[Role, ...] = ("control", "database", "messaging")
+# What a machine that registers may become, `provisioning.roles`, counts as somebody who has the role.
 
 
 def check_roles(site: Site, expanded: Expanded, problems: Problems) -> None:
@@ -38,12 +39,13 @@ def check_roles(site: Site, expanded: Expanded, problems: Problems) -> None:
         for role in ONE:
             _one(site, role, members.get(role, []), expanded, problems)
         for service, (role, why) in HANDS.items():
-            if service in site.services and role not in members:
+            joining = site.provisioning is not None and role in site.provisioning.roles
+            if service in site.services and role not in members and not joining:
                 cure = f"add {role} to the roles of a node, or remove {service} from services"
                 problems.add("nodes", f"no node has the role {role}: {why}", cure)
     if "storage" in members:
         need_network(site, STORAGE, "storage nodes serve volumes there", problems)
-    if "gateway" in members:
+    if "gateway" in members or (site.provisioning and "gateway" in site.provisioning.roles):
         need_network(site, PROVIDER, "gateways reach the world through it", problems)
     _endpoint(site, expanded, problems)
 

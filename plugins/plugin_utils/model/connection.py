@@ -8,8 +8,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from .registration import Registration
 from .types import Node, Site
 
+#: The host keys of machines that registered, as they were approved. The inventory writes it.
+REGISTERED_HOSTS = "known_hosts.registered"
 MARKS = ("ansible.cfg", "galaxy.yml")
 
 
@@ -23,16 +26,20 @@ def state_of(file: Path, name: str) -> Path:
     return root / ".updraft" / name
 
 
-def connection(site: Site, node: Node, state: Path) -> dict[str, Any]:
-    """The connection variables of a host. In a lab, SSH goes through the lab's network namespace."""
+def connection(site: Site, node: Node, state: Path, registered: Registration | None = None) -> dict[str, Any]:
+    """The connection variables of a host. In a lab, SSH goes through the lab's network namespace.
+
+    A machine that registered is reached where it booted, and shows the host key that was approved: no other.
+    """
+    keys = state / (REGISTERED_HOSTS if registered else "known_hosts")
     options = {
-        "UserKnownHostsFile": _quoted(state / "known_hosts"),
+        "UserKnownHostsFile": _quoted(keys),
         "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes",
         "UpdateHostKeys": "no",
     }
     variables: dict[str, Any] = {
-        "ansible_host": str(node.address),
+        "ansible_host": registered.address if registered else str(node.address),
         "ansible_user": "root",
         "ansible_control_path_dir": sockets(site, state),
     }

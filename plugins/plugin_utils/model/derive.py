@@ -14,6 +14,10 @@ from .connection import connection
 from .expand import Expanded, Link, addresses_of, links_of
 from .footprints import ROOT, Footprint, footprints
 from .ledger import Ledger
+from .provisioning import provisioning, registered
+from .query import answer
+from .registered import machine_of
+from .registration import STATES, Registration
 from .types import ROLES, Network, Node, Site
 from .values import AddressRange
 
@@ -33,16 +37,51 @@ class Derived:
 def derive(site: Site, expanded: Expanded, state: Path, root: Path = ROOT) -> Derived:
     """Derive all variables. state: the site's folder for keys; root: the folder with roles/."""
     prints = footprints(site.services, root)
-    nodes = list(expanded.nodes.values())
+    nodes = expanded.present()
     links = {node.name: links_of(site, node) for node in nodes}
     groups = group(nodes)
     ledger = Ledger(site, groups, {name: _addresses(found) for name, found in links.items()})
     cloud = _cloud(site, nodes, groups, prints, ledger)
+    cloud["provisioning"] = provisioning(site, expanded)
+    if cloud["provisioning"] is not None:
+        cloud["provisioning"]["packages"] = _packages(prints, expanded, cloud["provisioning"]["roles"])
+    cloud["registered"], cloud["away"] = registered(expanded)
     shared = _Shared(site, prints, ledger, cloud["endpoint"])
     hosts: dict[str, Variables] = {}
     for node in nodes:
-        hosts[node.name] = {**connection(site, node, state), "cloud_node": shared.node(node, links[node.name])}
-    return Derived(cloud, hosts, groups)
+        one = expanded.registered.get(node.name)
+        hosts[node.name] = {
+            **connection(site, node, state, one),
+            "cloud_node": {**shared.node(node, links[node.name]), "registered": _registered(one)},
+            **({"hardware": dict(one.hardware), "registration_state": one.state} if one else {}),
+        }
+    return Derived(cloud, hosts, {**groups, **_joined(site, expanded, nodes)})
+
+
+def _joined(site: Site, expanded: Expanded, nodes: list[Node]) -> dict[str, list[str]]:
+    """The groups of what registered: by state, all of them even if empty, and the site's smart pools."""
+    groups: dict[str, list[str]] = {f"state_{state}": [] for state in STATES}
+    for one in expanded.registered.values():
+        groups[f"state_{one.state}"].append(one.name)
+    if site.smart_pools:
+        machines = [machine_of(node, expanded.registered.get(node.name)) for node in nodes]
+        for name, query in site.smart_pools.items():
+            groups[name.replace("-", "_")] = [machine["name"] for machine in machines if answer(query, machine)]
+    return groups
+
+
+def _packages(prints: tuple[Footprint, ...], expanded: Expanded, roles: list[str]) -> list[str]:
+    """What has to be in the image of machines that boot by network, whatever they become."""
+    written = {role for node in expanded.nodes.values() if node.boot == "network" for role in node.roles}
+    all_roles = tuple({*roles, *written})
+    return sorted({package for item in prints if item.at(all_roles) for package in item.packages})
+
+
+def _registered(one: Registration | None) -> Variables | None:
+    if one is None:
+        return None
+    known = {name: getattr(one, name) for name in ("state", "serial", "uuid", "machine_id", "firmware", "image")}
+    return {**known, "hardware": dict(one.hardware)}
 
 
 def group(nodes: list[Node]) -> dict[str, list[str]]:
@@ -66,7 +105,7 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         if isinstance(value, AddressRange):
             return {"first": str(value.first), "last": str(value.last), "size": value.size}
-        return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {item.name.rstrip("_"): plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, IPAddress | IPNetwork):
         return str(value)
     if isinstance(value, dict):
@@ -99,10 +138,7 @@ def _cloud(
         "networks": {name: _network(network) for name, network in site.networks.items()},
         "nodes": {node.name: _brief(site, node) for node in nodes},
         "groups": {role: groups[role] for role in ROLES},
-        "pools": {
-            pool: [node.name for node in nodes if node.pool == pool]
-            for pool in site.pools or dict.fromkeys(node.pool for node in nodes if node.pool)
-        },
+        "pools": _pools(site, nodes),
         "volumes": plain(site.volumes),
         "compute": plain(site.compute),
         "services": list(site.services),
@@ -119,6 +155,14 @@ def _cloud(
         "urls": urls,
         "ports": ports,
     }
+
+
+def _pools(site: Site, nodes: list[Node]) -> dict[str, list[str]]:
+    pools: dict[str, list[str]] = {pool: [] for pool in site.pools}
+    for node in nodes:
+        if node.pool:
+            pools.setdefault(node.pool, []).append(node.name)
+    return pools
 
 
 def _endpoint(site: Site, nodes: list[Node]) -> Variables:
@@ -171,7 +215,8 @@ class _Shared:
             "system_disk": node.system_disk,
             "ports": [entry for item in prints for entry in self.ledger.resolved(item, node, links)],
             "certificates": self._certificates(node, prints, links),
-            "machine": {"kind": machine.kind if machine else "metal"},
+            # What boots by network is a virtual machine like the others once it has booted.
+            "machine": {"kind": "metal" if machine is None else "vm" if machine.kind == "bare" else machine.kind},
         }
 
     def _placed(self, roles: tuple[str, ...], prints: list[Footprint]) -> Variables:

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from netaddr import IPAddress
 
 from .problems import Problems
+from .registration import Registration
 from .types import Network, Node, Site, link_name
 
 MANAGEMENT, STORAGE, PROVIDER = "management", "storage", "provider"
+
+#: The path of a machine that is written nowhere, and is known to the registrar alone, begins so.
+REGISTRAR = "registrar."
 MOST = 4096
 ON_STORAGE = {"control", "storage", "compute"}
 
@@ -20,10 +25,27 @@ _RANGE = re.compile(r"(?P<head>[^\[]+)\[(?P<first>\d+):(?P<last>\d+)\](?P<tail>.
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """The site's machines one by one, and the path in cloud.yml that each comes from."""
+    """The site's machines one by one, and the path in cloud.yml that each comes from.
+
+    registered: what the registrar knows of those nodes that registered with it, by name.
+    """
 
     nodes: dict[str, Node]
     paths: dict[str, str]
+    registered: Mapping[str, Registration] = field(default_factory=dict)
+
+    def present(self) -> list[Node]:
+        """The machines that are there: those with a system of their own, and those that registered."""
+        return [node for node in self.nodes.values() if node.boot == "disk" or node.name in self.registered]
+
+    def declared(self) -> list[Node]:
+        """The machines that are written down and boot by network."""
+        written = [node for name, node in self.nodes.items() if not self.paths[name].startswith(REGISTRAR)]
+        return [node for node in written if node.boot == "network"]
+
+    def expected(self) -> list[Node]:
+        """Of those, the ones that have not registered yet."""
+        return [node for node in self.declared() if node.name not in self.registered]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +83,11 @@ def _names(key: str, node: Node, path: str, problems: Problems) -> list[str]:
         cure = f"write the lower number first, and at most {MOST} machines, such as {found['head']}[1:8]"
         problems.add(path, f"[{found['first']}:{found['last']}] is not a range of machines", cure)
         return []
-    if node.mac:
-        cure = "remove it, or write each machine on its own with its MAC address"
-        problems.add(f"{path}.mac", "one MAC address cannot be that of several machines", cure)
-        return []
+    for key_of_one, value, what in (("mac", node.mac, "MAC address"), ("serial", node.serial, "serial number")):
+        if value:
+            cure = f"remove it, or write each machine on its own with its {what}"
+            problems.add(f"{path}.{key_of_one}", f"one {what} cannot be that of several machines", cure)
+            return []
     if any(address and int(address) + last - first >= 2**32 for address in (node.address, *node.addresses.values())):
         cure = "write a lower address: a range counts up from it"
         problems.add(f"{path}.address", f"there are no {last - first} addresses after it", cure)

@@ -13,6 +13,7 @@ from .footprints import Footprint, Port, applies
 from .types import ROLES, Node, Site
 
 ANYWHERE = "0.0.0.0/0"
+PROVISIONING = "provisioning"
 Entry = dict[str, Any]
 
 
@@ -22,6 +23,7 @@ class Ledger:
     def __init__(self, site: Site, groups: dict[str, list[str]], addresses: dict[str, dict[str, str]]) -> None:
         self.site, self.groups, self.addresses = site, groups, addresses
         self.known: dict[tuple[tuple[str, ...], str], list[str]] = {}
+        self.members = {role: frozenset(names) for role, names in groups.items()}
 
     def declared(self, footprint: Footprint) -> Iterator[Entry]:
         """What a footprint declares: whom it serves, and on which nodes."""
@@ -31,10 +33,10 @@ class Ledger:
                 "name": port.name,
                 "port": port.port,
                 "protocol": port.protocol,
-                "network": port.network,
+                "network": self.network(port),
                 "from": list(port.sources),
                 "on": list(port.on),
-                "nodes": [name for name in self.addresses if any(name in self.groups[role] for role in on)],
+                "nodes": self._nodes(on),
                 "process": port.process,
                 "component": footprint.name,
                 "optional": port.optional,
@@ -60,14 +62,25 @@ class Ledger:
                     "optional": port.optional,
                 }
 
+    def network(self, port: Port) -> str:
+        """The network that a port is on; `provisioning` is the one that machines boot from."""
+        if port.network == PROVISIONING and self.site.provisioning is not None:
+            return self.site.provisioning.network
+        return port.network
+
+    def _nodes(self, on: tuple[str, ...]) -> list[str]:
+        found = frozenset[str]().union(*(self.members[role] for role in on))
+        return [name for name in self.addresses if name in found]
+
     def _places(self, port: Port, links: dict[str, Link]) -> Iterator[tuple[str, list[str]]]:
-        link = links.get(port.network)
+        own = self.network(port)
+        link = links.get(own)
         if link and link.address is not None:
-            yield port.network, self.sources(port.sources, port.network)
+            yield own, self.sources(port.sources, own)
         # What the API serves to its users, it also serves where the site puts its endpoint.
         if port.process == "haproxy" and "network" in port.sources:
             for name, other in links.items():
-                if name != port.network and other.address and other.address == self.site.endpoint.address:
+                if name != own and other.address and other.address == self.site.endpoint.address:
                     yield name, [ANYWHERE]
 
     def sources(self, wanted: tuple[str, ...], network: str) -> list[str]:

@@ -63,7 +63,8 @@ def _value(hint: Any, definitions: dict[str, Schema]) -> Schema:
 def _bare(bare: Any, notes: tuple[Any, ...], definitions: dict[str, Schema]) -> Schema:
     text, number, origin = note(notes, Text), note(notes, Number), get_origin(bare)
     if text is not None:
-        return {"type": "string", "pattern": text.pattern, "examples": [text.example]}
+        pattern = {"pattern": text.pattern} if text.pattern else {}
+        return {"type": "string", **pattern, "examples": [text.example]}
     if number is not None:
         return {"type": "integer", "minimum": number.low, "maximum": number.high}
     if origin is tuple:

@@ -21,17 +21,24 @@ from .values import (
     Namespace,
     NodeName,
     Number,
+    Query,
     Range,
+    Serial,
     Size,
     Source,
+    Version,
     VolumeGroup,
 )
 
-Role = Literal["control", "database", "messaging", "gateway", "storage", "compute"]
+Role = Literal["control", "database", "messaging", "provisioning", "gateway", "storage", "compute"]
+#: What a machine may become that nobody wrote down: it holds no data, and others can take its place.
+JoiningRole = Literal["compute", "gateway"]
 Service = Literal["keystone", "glance", "placement", "nova", "neutron", "cinder"]
 Virtualization = Literal["auto", "kvm", "qemu"]
 ImageFormat = Literal["raw", "qcow2"]
-MachineKind = Literal["container", "vm"]
+MachineKind = Literal["container", "vm", "bare"]
+Firmware = Literal["bios", "uefi"]
+Boot = Literal["disk", "network"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 SERVICES: tuple[Service, ...] = get_args(Service)
@@ -82,9 +89,39 @@ class Node:
         field(default_factory=dict)
     )
     mac: Annotated[Mac | None, Doc("The MAC address of its management interface.")] = None
+    serial: Annotated[Serial | None, Doc("The serial number that its firmware tells.")] = None
+    boot: Annotated[Boot, Doc("network: it has no system of its own, and is a node once it has registered.")] = "disk"
     pool: Annotated[Name | None, Doc("The pool that a compute node belongs to.")] = None
     disks: Annotated[tuple[Device, ...], Doc("Disks for volumes. Their content is Updraft's.")] = ()
     system_disk: Annotated[Device | None, Doc("The disk with the operating system: never used for volumes.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisioning:
+    """Machines boot by network, register, and join once they are approved."""
+
+    network: Annotated[Name, Doc("The network they boot from. It needs `dhcp`.")] = "management"
+    roles: Annotated[tuple[JoiningRole, ...], Doc("What a machine becomes that no node here describes.")] = ("compute",)
+    interfaces: Annotated[
+        dict[Name, Interface], Doc("The interface of a network on these machines, where it differs from the others.")
+    ] = field(default_factory=dict)
+    approve: Annotated[
+        Literal["code", "declared"],
+        Doc("code: by a person who compares the code; declared: also by the `mac` and `serial` of a node."),
+    ] = "code"
+    return_: Annotated[
+        Literal["token", "code"], Doc("What a machine shows after a reboot: its boot token, or its code once more.")
+    ] = "token"
+    unreachable: Annotated[
+        Literal["error", "cache"], Doc("A registrar that is down: an error, or its last answer with a warning.")
+    ] = "error"
+    images: Annotated[
+        dict[Name, Version], Doc("Machines that boot another version of the nodes' image than the newest.")
+    ] = field(default_factory=dict)
+    install: Annotated[
+        dict[Name, Device],
+        Doc("Machines that the image is written to a disk of, once, and which boot from it; only if it is empty."),
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,10 +216,13 @@ class Machine:
     """A machine of the lab."""
 
     name: str
-    kind: MachineKind
+    kind: Annotated[MachineKind, Doc("bare: a virtual machine without a system, which boots by network.")]
     memory_mib: Annotated[int, Number(256, 65536, "MiB")]
     cpus: Annotated[int, Number(1, 64)] = 2
-    disks: Annotated[tuple[Size, ...], Doc("Sizes of the node's `disks`, such as 8G.")] = ()
+    disks: Annotated[tuple[Size, ...], Doc("Sizes of the node's `disks`, such as 8G; a bare machine has any.")] = ()
+    firmware: Annotated[Firmware, Doc("What a bare machine starts with.")] = "bios"
+    pool: Annotated[Name | None, Doc("The pool that a bare machine is approved for.")] = None
+    spare: Annotated[bool, Doc("A bare machine that stays off until `./updraft lab add-node`.")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +246,10 @@ class Site:
     nodes: Annotated[dict[NodeName, Node], Doc("The machines.")]
     endpoint: Endpoint = field(default_factory=Endpoint)
     pools: Annotated[tuple[Name, ...], Doc("The pools that there are; without it, those that nodes name.")] = ()
+    provisioning: Provisioning | None = None
+    smart_pools: Annotated[
+        dict[Name, Query], Doc("Groups of nodes by what they are, such as hardware.memory_gib >= 64.")
+    ] = field(default_factory=dict)
     volumes: Volumes = field(default_factory=Volumes)
     compute: Compute = field(default_factory=Compute)
     services: Annotated[tuple[Service, ...], Doc("The OpenStack services; [] for hypervisors alone.")] = SERVICES

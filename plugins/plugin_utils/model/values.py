@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import netaddr
 from netaddr import IPAddress, IPNetwork
 
+from .query import parse_query
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -128,6 +130,11 @@ def parse_domain(text: str) -> str:
     return text
 
 
+def is_name(text: str) -> bool:
+    """Whether this can be the name of a machine."""
+    return re.fullmatch(_NAME, text) is not None
+
+
 _DOTTED = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = rf"{_LABEL}(\.{_LABEL})+"
@@ -141,6 +148,8 @@ _SOURCE = r"(tiny|https://\S+|/\S+)"
 _CHECKSUM = r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})"
 _SIZE = r"[1-9][0-9]{0,4}G"
 _NETNS = r"[a-z][a-z0-9-]{0,20}"
+_VERSION = r"[0-9a-f]{12}"
+_SERIAL = r"[A-Za-z0-9]([A-Za-z0-9 ._:/-]{0,62}[A-Za-z0-9])?"
 
 Name = Annotated[
     str,
@@ -187,3 +196,11 @@ Checksum = Annotated[
 ]
 Namespace = Annotated[str, Text(_matching(_NETNS), "a name for a network namespace", "updraft-lab", f"^{_NETNS}$")]
 Size = Annotated[str, Text(_matching(_SIZE), "a size in GiB", "8G", f"^{_SIZE}$")]
+Serial = Annotated[
+    str, Text(_matching(_SERIAL), "a serial number (letters, digits, dots and hyphens)", "CZ3212B8KX", f"^{_SERIAL}$")
+]
+Version = Annotated[
+    str,
+    Text(_matching(_VERSION), "a version of the nodes' image, 12 hexadecimal digits", "3f9c0a7be214", f"^{_VERSION}$"),
+]
+Query = Annotated[str, Text(parse_query, "a question about a machine", "hardware.memory_gib >= 64")]

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from updraft.lab import lab_of
-from updraft.labshell import NAMESPACES
+from updraft.lab import awaited, lab_of
+from updraft.labshell import NAMESPACES, ssh
 from updraft.report import read_json
 from updraft.site import ROOT, Refusal, Site, find_site
 from updraft.testing.base import Check, Context, Failed, Skipped
@@ -33,12 +33,13 @@ def site() -> Site:
 
 def nodes() -> list[str]:
     """Its machines."""
-    return list(lab_of(site())["machines"])
+    return list(awaited(site()))
 
 
 def on_node(node: str, script: str, *, data: str = "", limit: float = 120) -> str:
     """What a shell script prints on a machine of the lab."""
-    words = ["ssh", "-F", str(site().state / "ssh_config"), "-o", "BatchMode=yes", node, script]
+    words = [*ssh(site(), node), script]
+    words[1:1] = ["-o", "BatchMode=yes"]
     try:
         run = subprocess.run(words, input=data, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
@@ -214,13 +215,16 @@ def leftovers(lab: Site, proc: Path = Path("/proc")) -> list[str]:
     return left
 
 
-CHECKS = (
-    Check("lab-up", "a cloud on this computer, and its proof by a tenant", lab_up),
-    Check("lab-again", "the second run changes nothing and restarts nothing", lab_again),
+FIRST = (Check("lab-up", "a cloud on this computer, and its proof by a tenant", lab_up),)
+
+#: After machines have come, gone and lost their power: all of it must have left the cloud as cloud.yml says.
+LAST = (
+    Check("lab-again", "the next run changes nothing and restarts nothing", lab_again),
     Check("lab-drift", "--check --diff on the running cloud shows no difference", drift),
     Check("lab-ports", "what listens on each machine is what is declared", ports),
     Check("lab-isolation", "two tenants cannot reach each other's private network", isolation),
     Check("lab-status", "lab status knows the machines", status),
+    # Here the records of all runs are there.
     Check("lab-secrets", "no secret in files that others can read, command lines, journals, records", secrets),
     Check("lab-down", "lab down removes all that lab up made", lab_down),
 )

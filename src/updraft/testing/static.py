@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,6 +182,24 @@ def inventories(context: Context) -> str:
     return ", ".join(file.parent.name for file in found)
 
 
+#: Programs that unit tests drive, and Debian's packages with them. The tests themselves install nothing, nor skip.
+PROGRAMS = {"chromium": "chromium", "chromedriver": "chromium-driver", "mariadbd": "mariadb-server-core"}
+
+
+def programs(context: Context) -> str:
+    """Install what unit tests drive, where it is missing."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin"
+    missing = [package for name, package in PROGRAMS.items() if shutil.which(name, path=path) is None]
+    if missing:
+        if os.geteuid() != 0:
+            raise Failed(f"these packages are missing: {' '.join(missing)}. Install them, or run this as root.")
+        apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300"]
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        context.command([*apt, "update"], limit=300, environment=quiet)
+        context.command([*apt, "install", "--no-install-recommends", *missing], limit=900, environment=quiet)
+    return f"{', '.join(PROGRAMS)}{': installed' if missing else ' are there'}"
+
+
 CHECKS = (
     Check("ruff", "Python style and likely mistakes", tool("ruff", "check")),
     Check("format", "Python is laid out by ruff", tool("ruff", "format", "--check")),
@@ -190,6 +210,7 @@ CHECKS = (
     Check("arguments", "every role's argument specs and defaults name the same inputs", arguments),
     Check("references", "the JSON Schema, the keys of cloud.yml and the ports in docs/ are current", references),
     Check("inventories", "the inventories of the repository are right", inventories),
+    Check("programs", "what unit tests drive is installed: a browser, a database server", programs),
     Check("unit", "unit tests", tool("pytest", "-q", "tests/unit", limit=600)),
     Check("bench-model", "a thousand nodes load in less than 3 s", tool("pytest", "-q", "tests/bench", limit=300)),
     Check(

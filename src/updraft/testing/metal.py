@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks on machines of the lab that boot by network: one that nobody approved, one that joins and leaves, one that
+loses its power and comes back."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.updraft.cloud.plugins.module_utils.lab_bare import CODE
+from updraft.display import duration
+from updraft.lab import lab_of
+from updraft.labshell import NAMESPACES, ssh
+from updraft.testing.base import Check, Context, Failed
+from updraft.testing.live import nodes, on_node, secret_values, site, updraft
+from updraft.vault import secrets_of
+
+#: The machine of the lab that serves, and those that are switched on by these checks only.
+NODE, SPARE, WITH_DISK = "node1", "node2", "node3"
+
+#: Prints each file with a pattern that is not of the image: the machine's memory has the rest. And its command line.
+OWN_FILES = r"""
+patterns=$(mktemp /dev/shm/.seek.XXXXXX); trap 'rm -f "$patterns"' EXIT; cat >"$patterns"
+grep -qFf "$patterns" /proc/cmdline && echo "kernel's command line"
+find /run /dev/shm -path /run/live/rootfs -prune -o -type f -size -16M ! -path "$patterns" -print0 |
+  xargs -0 -r grep -lFf "$patterns" 2>/dev/null
+exit 0
+"""
+
+#: What of the control host a machine may talk to that has only booted: the boot server and the registrar.
+OPEN_TO_ALL = {80, 7777}
+#: And what it may not: API, database, bus, OVN, libvirt, Cobbler.
+CLOSED = (3306, 5672, 6641, 6642, 16514, 25151, 7778)
+
+
+#: Made-up machines that register at once, and for how long they live.
+CROWD, CROWD_SECONDS = 10, 180
+
+
+def hosts(context: Context) -> list[dict[str, Any]]:
+    """The machines that registered, as `./updraft hosts` has them."""
+    found: list[dict[str, Any]] = json.loads(updraft(context, "hosts", "lab", "--json", limit=60))["hosts"]
+    return found
+
+
+def host(context: Context, name: str) -> dict[str, Any]:
+    """The one that has this name now; a retired machine had it."""
+    return next((one for one in hosts(context) if one["name"] == name and one["state"] != "retired"), {})
+
+
+def wait(what: str, look: Callable[[], Any], limit: float) -> Any:
+    """What `look` finds once it finds something."""
+    end = time.monotonic() + limit
+    while not (found := look()):
+        if time.monotonic() > end:
+            raise Failed(f"{what}: not within {duration(limit)}")
+        time.sleep(3)
+    return found
+
+
+def stranger(context: Context) -> str:
+    """A machine that nobody approved gets nothing: no secret, no name, no way to a service, no run of Ansible."""
+    context.need("lab-up")
+    began = time.monotonic()
+    updraft(context, "lab", "power", SPARE, "on", limit=600)
+    console = (site().state / "machines" / SPARE / "console.log").read_text(errors="replace")
+    code = CODE.findall(console)[-1]
+    found = wait(f"{code} in the list", lambda: [one for one in hosts(context) if one["code"] == code], 60)[0]
+    seen = time.monotonic() - began
+    if found["state"] != "seen" or found["name"]:
+        raise Failed(f"the registrar has it as {found['state']}, by the name {found['name']}")
+    values = secret_values(context)
+    patterns = "\n".join(values.values()) + "\n"
+    held = _on_stranger(found["address"], OWN_FILES, patterns) + _in_image(context, found["address"], patterns)
+    if held.strip():
+        raise Failed(f"a machine that nobody approved holds secrets in:\n{held}")
+    _closed(found["address"])
+    listed = context.command(["ansible-inventory", "-i", "inventories/lab", "--list"], limit=120)
+    if found["address"] in listed or SPARE in json.loads(listed[listed.index("{") :])["_meta"]["hostvars"]:
+        raise Failed("the inventory knows a machine that nobody approved")
+    _refused(context, ("approve", "-i", "lab", "0000-0000", "--name", SPARE), "no machine waits with the code")
+    _refused(context, ("approve", "-i", "lab", code, "--name", NODE), NODE)
+    return f"power-on to seen in {seen:.0f} s; none of {len(values)} secrets, {len(CLOSED)} ports closed"
+
+
+def _on_stranger(address: str, script: str, data: str = "") -> str:
+    """What a script prints on a machine whose host key is not known to anybody yet."""
+    options = (f"HostName={address}", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
+    words = ["ssh", "-F", str(site().state / "ssh_config"), *(word for one in options for word in ("-o", one))]
+    words += [SPARE, script]
+    run = subprocess.run(words, input=data, capture_output=True, text=True, timeout=300, check=False)
+    if run.returncode:
+        raise Failed(f"{address}: exit code {run.returncode}: {run.stderr.strip() or run.stdout.strip()}")
+    return run.stdout
+
+
+def _in_image(context: Context, address: str, patterns: str) -> str:
+    """The files of the image that hold a pattern: fetched as the machine fetched it, and unpacked here."""
+    source = re.search(r"fetch=(\S+)", _on_stranger(address, "cat /proc/cmdline"))
+    if source is None:
+        raise Failed(f"{address} has no fetch= on its kernel's command line")
+    with tempfile.TemporaryDirectory(prefix="updraft-image-", dir=context.logs) as folder:
+        image, root, secret = (Path(folder) / name for name in ("image", "root", "patterns"))
+        secret.write_text(patterns)  # the folder lets nobody else in
+        inside = ["nsenter", f"--net={NAMESPACES / str(lab_of(site())['namespace'])}"]
+        context.command([*inside, "curl", "-sSf", "-o", str(image), source[1]], limit=120)
+        context.command(["unsquashfs", "-quiet", "-no-progress", "-dest", str(root), str(image)], limit=300)
+        return context.command(["grep", "-rlF", "-D", "skip", "-f", str(secret), str(root)], limit=300, codes=(0, 1))
+
+
+def _closed(address: str) -> None:
+    """From there the services of the cloud cannot be reached, and what all may use can."""
+    control = next(name for name in nodes() if name.startswith("control"))
+    server = on_node(control, "ip -4 -br addr show eth0").split()[2].split("/")[0]
+    script = (
+        f'for port in {" ".join(map(str, (*OPEN_TO_ALL, *CLOSED)))}; do timeout 3 bash -c "</dev/tcp/{server}/$port"'
+    )
+    found = set(map(int, _on_stranger(address, f"{script} 2>/dev/null && echo $port; done; true").split()))
+    if found != OPEN_TO_ALL:
+        raise Failed(f"it reaches the ports {sorted(found)} of {control}, and is to reach {sorted(OPEN_TO_ALL)}")
+
+
+def _refused(context: Context, words: tuple[str, ...], reason: str) -> None:
+    """A command that has to be refused, with this reason."""
+    text = context.command([str(context.root / "updraft"), *words], limit=60, codes=(2,))
+    if reason not in text:
+        raise Failed(f"{' '.join(words)}: refused, and the reason does not say '{reason}': {text}")
+
+
+def joining(context: Context) -> str:
+    """One more machine becomes a node, and leaves again; `lab-again` finds no trace of it with the others."""
+    context.need("lab-stranger")
+    began = time.monotonic()
+    updraft(context, "lab", "add-node", SPARE, limit=1200, show=True)
+    took = time.monotonic() - began
+    if host(context, SPARE).get("state") != "in_service":
+        raise Failed(f"{SPARE} is {host(context, SPARE).get('state')} after its rollout")
+    updraft(context, "retire", "-i", "lab", SPARE, limit=900, show=True)
+    updraft(context, "lab", "power", SPARE, "off", limit=120)
+    if SPARE in context.command(["ansible-inventory", "-i", "inventories/lab", "--graph"], limit=120):
+        raise Failed(f"the inventory knows {SPARE} although it is retired")
+    return f"approved and in service in {took:.0f} s; retired"
+
+
+def installation(context: Context) -> str:
+    """A machine with a disk boots by network, writes the image to it, starts from it, and registers from there."""
+    context.need("lab-up")
+    began = time.monotonic()
+    updraft(context, "lab", "power", WITH_DISK, "on", limit=1500)
+    took = time.monotonic() - began
+    console = (site().state / "machines" / WITH_DISK / "console.log").read_text(errors="replace")
+    code = CODE.findall(console)[-1]
+    found = wait(f"{code} in the list", lambda: [one for one in hosts(context) if one["code"] == code], 60)[0]
+    root = _on_stranger(found["address"], "findmnt --noheadings --output SOURCE,FSTYPE /").split()
+    updraft(context, "lab", "power", WITH_DISK, "off", limit=120)
+    if root[1:] != ["ext4"] or not root[0].startswith("/dev/vda"):
+        raise Failed(f"{WITH_DISK} registered from {' '.join(root)}, not from its disk")
+    return f"installed, started from {root[0]} and seen in {took:.0f} s"
+
+
+def registrations(context: Context) -> str:
+    """Ten machines register while registrar, Cobbler and then the whole control host are restarted: none is lost."""
+    context.need("lab-up")
+    control = next(name for name in nodes() if name.startswith("control"))
+    crowd = _crowd(context)
+    time.sleep(10)
+    on_node(control, "systemctl restart cobblerd.service updraft-registrar.service")
+    time.sleep(10)
+    _reboot(control)
+    updraft(context, "run", "lab", "lab/machines", limit=400)
+    text, _ = crowd.communicate(timeout=CROWD_SECONDS + 60)
+    states: dict[str, str] = json.loads(text)
+    listed = [one for one in hosts(context) if one["serial"].startswith("CROWD-")]
+    if len(states) != CROWD or set(states.values()) != {"seen"}:
+        raise Failed(f"of {CROWD} machines these have a conversation: {states}")
+    if sorted(one["code"] for one in listed) != sorted(states):
+        raise Failed(f"the registrar knows {sorted(one['code'] for one in listed)}, there are {sorted(states)}")
+    wait("the cloud answers again", lambda: _answers(control), 300)
+    return f"{CROWD} machines registered, each once, while {control} was restarted"
+
+
+def _reboot(control: str) -> None:
+    """Have the control host, a container, go down for a reboot; what starts it again is `lab/machines`."""
+    console = site().state / "machines" / control / "console.log"
+    ended = "Exiting container."
+    before = console.read_text(errors="replace").count(ended)
+    subprocess.run([*ssh(site(), control), "systemctl --no-block reboot"], capture_output=True, timeout=30, check=False)
+    wait(f"{control} is down", lambda: console.read_text(errors="replace").count(ended) > before, 120)
+
+
+def _crowd(context: Context) -> subprocess.Popen[str]:
+    """Made-up machines in the lab's network, as many as CROWD, for CROWD_SECONDS."""
+    authority = context.logs / "crowd-ca.pem"
+    authority.write_text(str(secrets_of(site())["ca_certificate"]))
+    control = next(name for name in nodes() if name.startswith("control"))
+    address = on_node(control, "ip -4 -br addr show eth0").split()[2].split("/")[0]
+    name = on_node(control, "hostname -f").strip()
+    words = ["nsenter", f"--net={NAMESPACES / lab_of(site())['namespace']}", sys.executable, "-m"]
+    words += ["updraft.testing.crowd", f"https://{name}:7777", address, str(authority), str(CROWD), str(CROWD_SECONDS)]
+    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+
+
+def _answers(control: str) -> bool:
+    """Whether the API and all of its services are there."""
+    script = (
+        "openstack --os-cloud admin compute service list -f value -c State && openstack --os-cloud admin image list"
+    )
+    try:
+        return "down" not in on_node(control, script).split()
+    except Failed:
+        return False
+
+
+def power_cut(context: Context) -> str:
+    """A node loses its power; it comes back, proves itself, is converged by itself, and runs its server again."""
+    context.need("lab-up")
+    updraft(context, "run", "lab", "verify_guest", "--", "-e", "verify_guest=made", limit=1200)
+    before = host(context, NODE)
+    with watching(context):
+        began = time.monotonic()
+        updraft(context, "lab", "power", NODE, "reset", limit=600)
+        parts = {"code": time.monotonic() - began}
+        wait(f"{NODE} proves itself", lambda: host(context, NODE)["host_key"] != before["host_key"], 180)
+        parts["proved"] = time.monotonic() - began
+        wait(f"{NODE} is in service again", lambda: host(context, NODE)["state"] == "in_service", 900)
+        parts["in service"] = time.monotonic() - began
+    updraft(context, "run", "lab", "verify_guest", "--", "-e", "verify_guest=seen", limit=900)
+    parts["its server answers"] = time.monotonic() - began
+    updraft(context, "run", "lab", "verify_guest", "--", "-e", "verify_guest=removed", limit=600)
+    return ", ".join(f"{name} after {seconds:.0f} s" for name, seconds in parts.items())
+
+
+@contextmanager
+def watching(context: Context) -> Iterator[None]:
+    """`rollout --watch` beside what is done."""
+    words = [str(context.root / "updraft"), "rollout", "lab", "--watch"]
+    with (context.logs / f"{context.current}-watch.log").open("w") as log:
+        process = subprocess.Popen(words, cwd=context.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+CHECKS = (
+    Check("lab-stranger", "a machine that nobody approved gets nothing (UEFI)", stranger),
+    Check("lab-join", "it is approved, rolled out, and retired again", joining),
+    Check("lab-install", "a machine is installed on its disk and starts from it (BIOS)", installation),
+    Check(
+        "lab-restart",
+        "ten machines register while the control host is restarted: none lost, none doubled",
+        registrations,
+    ),
+    Check("lab-return", "a node whose power is cut comes back and runs its server again", power_cut),
+)
