@@ -35,9 +35,8 @@ PAUSE = 5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """known: a trusted machine. token: for it, or empty. wait: it counts as awake, so it asks again."""
+    """token: for a trusted machine, or empty. wait: it counts as awake, so it asks again."""
 
-    known: bool = False
     token: str = ""
     wait: bool = False
 
@@ -74,15 +73,15 @@ def answer_for(
         .limit(1)
     )
     if host is None or settings.returns != "token":
-        return Answer(known=host is not None)
+        return Answer()
     same = canonical_uuid(uuid) == canonical_uuid(host.uuid) and canonical_serial(serial) == canonical_serial(
         host.serial
     )
     if not same or (settings.strict_address and address != host.address):
-        return Answer(known=True)
+        return Answer()
     if presence.silence(host.id, host.silent_from) <= settings.token_after:
-        return Answer(known=True, wait=True)
-    return Answer(known=True, token=_make(session, settings, host, mac))
+        return Answer(wait=True)
+    return Answer(token=_make(session, settings, host, mac))
 
 
 def _make(session: Session, settings: Settings, host: Host, mac: str) -> str:
@@ -116,10 +115,7 @@ def script(settings: Settings, answer: Answer, mac: str, query: str) -> str:
         ]
         return "\n".join(lines) + "\n"
     lines.append(f"set updraft-token {answer.token}".rstrip())
-    profile = f"chain {settings.cobbler_url}/profile/{quote(settings.default_profile)}"
-    if answer.known:
-        # Approved a moment ago, it may not be known to Cobbler yet: then the profile does.
-        lines.append(f"chain {settings.cobbler_url}/mac/{mac} || {profile}")
-    else:
-        lines.append(profile)
+    # Cobbler knows whom cloud.yml or an approval names, and gives all others its default profile.
+    profile = f"{settings.cobbler_url}/profile/{quote(settings.default_profile)}"
+    lines.append(f"chain {settings.cobbler_url}/mac/{mac} || chain {profile}")
     return "\n".join(lines) + "\n"
