@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     _joining_parsers(command, raw)
     test_parser = command("test", test, "check everything that a change of Updraft has to pass")
     test_parser.add_argument("--list", action="store_true", help="name the checks, in their order, and stop")
+    test_parser.add_argument("--long", action="store_true", help="also the checks that take long")
     test_parser.add_argument("--only", metavar="NAME", action="append", help="one check (may be given several times)")
     return top
 
@@ -244,7 +245,7 @@ def retire(options: argparse.Namespace) -> int:
 
 
 def test(options: argparse.Namespace) -> int:
-    """`test [--list] [--only NAME]`."""
+    """`test [--list] [--long] [--only NAME]`."""
     from updraft.testing import suite
 
-    return suite.run(list_only=options.list, only=options.only or [])
+    return suite.run(list_only=options.list, only=options.only or [], long=options.long)

@@ -59,6 +59,18 @@ def test_an_unknown_check_is_refused() -> None:
         suite.run(list_only=False, only=["nosuch"], every=[Check("good", "", good)])
 
 
+def test_what_takes_long_is_made_when_it_is_asked_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "_context", lambda: Context(ROOT, tmp_path))
+    every = [Check("good", "", good), Check("slow", "", bad, long=True)]
+
+    assert suite.run(list_only=False, only=[], every=every) == 0
+    assert "skipped: slow: it takes long: --long makes it" in capsys.readouterr().out
+    assert suite.run(list_only=False, only=[], long=True, every=every) == 1
+    assert suite.run(list_only=False, only=["slow"], every=every) == 1
+
+
 def test_names_are_unique() -> None:
     names = [check.name for check in suite.checks()]
     assert len(names) == len(set(names))

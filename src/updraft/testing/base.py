@@ -116,11 +116,15 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check. `run` returns a line on what it found good, or raises Failed or Skipped."""
+    """One check. `run` returns a line on what it found good, or raises Failed or Skipped.
+
+    long: it takes minutes, and is made only when it is named or all are asked for.
+    """
 
     name: str
     what: str
     run: Callable[[Context], str]
+    long: bool = False
 
 
 def tail(text: str, lines: int = 60) -> str:

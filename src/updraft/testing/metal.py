@@ -258,11 +258,12 @@ def watching(context: Context) -> Iterator[None]:
 CHECKS = (
     Check("lab-stranger", "a machine that nobody approved gets nothing (UEFI)", stranger),
     Check("lab-join", "it is approved, rolled out, and retired again", joining),
-    Check("lab-install", "a machine is installed on its disk and starts from it (BIOS)", installation),
+    Check("lab-install", "a machine is installed on its disk and starts from it (BIOS)", installation, long=True),
     Check(
         "lab-restart",
         "ten machines register while the control host is restarted: none lost, none doubled",
         registrations,
+        long=True,
     ),
     Check("lab-return", "a node whose power is cut comes back and runs its server again", power_cut),
 )

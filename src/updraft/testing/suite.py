@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from updraft.display import duration
@@ -19,8 +20,8 @@ def checks(root: Path = ROOT) -> list[Check]:
     return [*static.CHECKS, *live.FIRST, *metal.CHECKS, *live.LAST, *scenarios.checks(root)]
 
 
-def run(*, list_only: bool, only: Sequence[str], every: Sequence[Check] | None = None) -> int:
-    """Make all checks, or only those named; exit code 1 if one failed or none was made."""
+def run(*, list_only: bool, only: Sequence[str], long: bool = False, every: Sequence[Check] | None = None) -> int:
+    """Make all checks (the long ones with `long`), or only those named; exit code 1 if one failed or none was made."""
     every = checks() if every is None else every
     unknown = sorted(set(only) - {check.name for check in every})
     if unknown:
@@ -28,10 +29,15 @@ def run(*, list_only: bool, only: Sequence[str], every: Sequence[Check] | None =
     if list_only:
         width = max(len(check.name) for check in every)
         for check in every:
-            print(f"{check.name:{width}}  {check.what}")
+            print(f"{check.name:{width}}  {check.what}{' (long)' if check.long else ''}")
         return 0
-    chosen = [check for check in every if not only or check.name in only]
-    return _run(chosen, _context())
+    if only:
+        return _run([check for check in every if check.name in only], _context())
+    return _run([replace(check, run=_too_long) if check.long and not long else check for check in every], _context())
+
+
+def _too_long(_context: Context) -> str:
+    raise Skipped("it takes long: --long makes it, or --only with its name while the lab is up")
 
 
 def _context() -> Context:
