@@ -306,6 +306,21 @@ def remove(api: Api, name: str, limit: float, watch: Stopwatch) -> list[str]:
     return removed
 
 
+def release(api: Api, name: str, limit: float) -> list[str]:
+    """Remove the servers of this name and keep volume, port and floating address. Returns their ids."""
+    gone = [str(server["id"]) for server in servers(api, name)]
+    for server in gone:
+        api.delete("compute", f"/servers/{server}")
+    wait("deletion of the server", lambda: _none_left(api, name), limit)
+
+    def free() -> bool | Pending:
+        held = [one for one in volumes(api, name) if one["status"] != "available"]
+        return Pending(", ".join(f"volume {one['id']} is {one['status']}" for one in held)) if held else True
+
+    wait("volume without its server", free, limit)
+    return gone
+
+
 def _none_left(api: Api, name: str) -> bool | Pending:
     left = servers(api, name)
     return Pending(", ".join(map(_state, left))) if left else True

@@ -18,12 +18,13 @@ options:
         a tenant, and until a compute service has reported anew, which a server sent there needs.
       - C(address) makes a port on the project's own network with a floating address.
       - C(server) boots a server on the port, from the volume if there is one, else from the image.
+      - C(release) removes the server alone, so that another one can be booted from its volume, at its address.
       - C(look) finds the server that was made, waits until it runs, and says where, and its floating address.
       - C(console) returns what the guest wrote. It does not fail.
       - C(delete) removes all that has this name and waits until it is gone.
     type: str
     required: true
-    choices: [volume, address, server, look, console, delete]
+    choices: [volume, address, server, release, look, console, delete]
   name:
     description: Name of everything that is made.
     type: str
@@ -150,6 +151,12 @@ def server(options: Options, watch: Stopwatch) -> Found:
     return {"server": {"name": name, "id": made["id"], "node": node, "volumes": attached, "roles": api.roles}}
 
 
+def release(options: Options, watch: Stopwatch) -> Found:
+    """Remove the server, and nothing of what it used."""
+    with watch.measure("release"):
+        return {"released": tenant.release(Api(**options["login"]), options["name"], options["timeout"])}
+
+
 def look(options: Options, watch: Stopwatch) -> Found:
     """Find the server that an earlier run has made."""
     api, name = Api(**options["login"]), options["name"]
@@ -178,7 +185,15 @@ def delete(options: Options, watch: Stopwatch) -> Found:
     return {"removed": tenant.remove(Api(**options["login"]), options["name"], options["timeout"], watch)}
 
 
-STEPS = {"volume": volume, "address": address, "server": server, "look": look, "console": console, "delete": delete}
+STEPS = {
+    "volume": volume,
+    "address": address,
+    "server": server,
+    "release": release,
+    "look": look,
+    "console": console,
+    "delete": delete,
+}
 
 
 def main() -> None:

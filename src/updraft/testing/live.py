@@ -215,11 +215,13 @@ def leftovers(lab: Site, proc: Path = Path("/proc")) -> list[str]:
     return left
 
 
-FIRST = (Check("lab-up", "a cloud on this computer, and its proof by a tenant", lab_up),)
+FIRST = (
+    Check("lab-up", "a cloud on this computer, and its proof by a tenant", lab_up),
+    Check("lab-again", "the second run changes nothing and restarts nothing", lab_again),
+)
 
 #: After machines have come, gone and lost their power: all of it must have left the cloud as cloud.yml says.
 LAST = (
-    Check("lab-again", "the next run changes nothing and restarts nothing", lab_again),
     Check("lab-drift", "--check --diff on the running cloud shows no difference", drift),
     Check("lab-ports", "what listens on each machine is what is declared", ports),
     Check("lab-isolation", "two tenants cannot reach each other's private network", isolation),

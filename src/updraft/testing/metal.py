@@ -137,7 +137,7 @@ def _refused(context: Context, words: tuple[str, ...], reason: str) -> None:
 
 
 def joining(context: Context) -> str:
-    """One more machine becomes a node, and leaves again; `lab-again` finds no trace of it with the others."""
+    """One more machine becomes a node, and leaves again; `lab-drift` finds no trace of it with the others."""
     context.need("lab-stranger")
     began = time.monotonic()
     updraft(context, "lab", "add-node", SPARE, limit=1200, show=True)
@@ -221,7 +221,7 @@ def _answers(control: str) -> bool:
 
 
 def power_cut(context: Context) -> str:
-    """A node loses its power; it comes back, proves itself, is converged by itself, and runs its server again."""
+    """A node loses its power; it comes back, proves itself, is converged, and its volume boots a server."""
     context.need("lab-up")
     updraft(context, "run", "lab", "verify_guest", "--", "-e", "verify_guest=made", limit=1200)
     before = host(context, NODE)
@@ -233,7 +233,7 @@ def power_cut(context: Context) -> str:
         parts["proved"] = time.monotonic() - began
         wait(f"{NODE} is in service again", lambda: host(context, NODE)["state"] == "in_service", 900)
         parts["in service"] = time.monotonic() - began
-    updraft(context, "run", "lab", "verify_guest", "--", "-e", "verify_guest=seen", limit=900)
+    updraft(context, "run", "lab", "verify_guest", "--", "-e", "verify_guest=renewed", limit=900)
     parts["its server answers"] = time.monotonic() - began
     updraft(context, "run", "lab", "verify_guest", "--", "-e", "verify_guest=removed", limit=600)
     return ", ".join(f"{name} after {seconds:.0f} s" for name, seconds in parts.items())
@@ -265,5 +265,5 @@ CHECKS = (
         registrations,
         long=True,
     ),
-    Check("lab-return", "a node whose power is cut comes back and runs its server again", power_cut),
+    Check("lab-return", "a node whose power is cut comes back and runs a server from its volume again", power_cut),
 )
