@@ -89,6 +89,7 @@ def stranger(context: Context) -> str:
         raise Failed("the inventory knows a machine that nobody approved")
     _refused(context, ("approve", "-i", "lab", "0000-0000", "--name", SPARE), "no machine waits with the code")
     _refused(context, ("approve", "-i", "lab", code, "--name", NODE), NODE)
+    updraft(context, "lab", "power", SPARE, "off", limit=120)
     return f"power-on to seen in {seen:.0f} s; none of {len(values)} secrets, {len(CLOSED)} ports closed"
 
 
@@ -257,7 +258,7 @@ def watching(context: Context) -> Iterator[None]:
 
 CHECKS = (
     Check("lab-stranger", "a machine that nobody approved gets nothing (UEFI)", stranger),
-    Check("lab-join", "it is approved, rolled out, and retired again", joining),
+    Check("lab-join", "it is approved, rolled out, and retired again", joining, long=True),
     Check("lab-install", "a machine is installed on its disk and starts from it (BIOS)", installation, long=True),
     Check(
         "lab-restart",
