@@ -12,9 +12,31 @@ from ansible_collections.updraft.cloud.plugins.module_utils.registrar_client imp
 TRUSTED = ("approved", "ready", "in_service")
 Entry = Mapping[str, Any]
 
+#: What a module is told so that it can ask the registrar.
+CLIENT_SPEC: dict[str, dict[str, Any]] = {
+    "url": {"type": "str", "required": True},
+    "address": {"type": "str"},
+    "password": {"type": "str", "required": True, "no_log": True},
+    "ca_certificate": {"type": "str", "required": True},
+    "namespace": {"type": "str"},
+    "timeout": {"type": "int", "default": 20},
+}
+
 
 class HostRegistrationError(Exception):
     """It cannot be brought about; the text says why and what to do."""
+
+
+def client_of(given: Mapping[str, Any]) -> Registrar:
+    """The client that a module's parameters (CLIENT_SPEC) describe. Raises RegistrarError."""
+    return Registrar(
+        given["url"],
+        given["password"],
+        ca=given["ca_certificate"],
+        address=given["address"],
+        namespace=given["namespace"],
+        timeout=given["timeout"],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,12 +92,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.updraft.cloud.plugins.module_utils.host_registration import (
+    CLIENT_SPEC,
     HostRegistrationError,
     Wanted,
     apply,
+    client_of,
     plan,
 )
-from ansible_collections.updraft.cloud.plugins.module_utils.registrar_client import Registrar, RegistrarError
+from ansible_collections.updraft.cloud.plugins.module_utils.registrar_client import RegistrarError
 
 
 def main() -> None:
@@ -109,12 +111,7 @@ def main() -> None:
             "code": {"type": "str"},
             "pool": {"type": "str"},
             "roles": {"type": "list", "elements": "str", "default": []},
-            "url": {"type": "str", "required": True},
-            "address": {"type": "str"},
-            "password": {"type": "str", "required": True, "no_log": True},
-            "ca_certificate": {"type": "str", "required": True},
-            "namespace": {"type": "str"},
-            "timeout": {"type": "int", "default": 20},
+            **CLIENT_SPEC,
         },
         required_if=[("state", "approved", ["code", "pool"])],
         supports_check_mode=True,
@@ -122,14 +119,7 @@ def main() -> None:
     given: dict[str, Any] = module.params
     wanted = Wanted(given["name"], given["state"], given["code"] or "", given["pool"], tuple(given["roles"]))
     try:
-        client = Registrar(
-            given["url"],
-            given["password"],
-            ca=given["ca_certificate"],
-            address=given["address"],
-            namespace=given["namespace"],
-            timeout=given["timeout"],
-        )
+        client = client_of(given)
         made = plan(wanted, client.hosts())
         if made.action and not module.check_mode:
             apply(client, wanted, made)

@@ -74,7 +74,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.updraft.cloud.plugins.module_utils.registrar_client import Registrar, RegistrarError
+from ansible_collections.updraft.cloud.plugins.module_utils.host_registration import CLIENT_SPEC, client_of
+from ansible_collections.updraft.cloud.plugins.module_utils.registrar_client import RegistrarError
 
 
 def main() -> None:
@@ -83,25 +84,13 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str"},
             "state": {"type": "str", "choices": ["seen", "approved", "ready", "in_service", "away", "retired"]},
-            "url": {"type": "str", "required": True},
-            "address": {"type": "str"},
-            "password": {"type": "str", "required": True, "no_log": True},
-            "ca_certificate": {"type": "str", "required": True},
-            "namespace": {"type": "str"},
-            "timeout": {"type": "int", "default": 20},
+            **CLIENT_SPEC,
         },
         supports_check_mode=True,
     )
     given: dict[str, Any] = module.params
     try:
-        client = Registrar(
-            given["url"],
-            given["password"],
-            ca=given["ca_certificate"],
-            address=given["address"],
-            namespace=given["namespace"],
-            timeout=given["timeout"],
-        )
+        client = client_of(given)
         found = client.listing(given["state"])
     except RegistrarError as error:
         module.fail_json(msg=str(error))

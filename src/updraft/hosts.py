@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from ansible_collections.updraft.cloud.plugins.module_utils.registrar_client imp
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.inventory import read
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.load import Loaded, ModelError
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.types import Site as Model
+from ansible_collections.updraft.cloud.plugins.plugin_utils.model.values import is_name
 from ansible_collections.updraft.cloud.plugins.plugin_utils.registry import connect
 from updraft import vault
 from updraft.site import Refusal, Site
@@ -26,7 +26,6 @@ from updraft.site import Refusal, Site
 Entry = Mapping[str, Any]
 COLUMNS = ("state", "code", "name", "pool", "address", "cpus", "memory", "disks", "seen", "alarms")
 ORDER = ("seen", "approved", "ready", "in_service", "away", "retired")
-NAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
 def model_of(site: Site) -> Loaded:
@@ -129,7 +128,7 @@ def checked(loaded: Loaded, name: str, pool: str | None) -> str:
     """The pool that is meant, once name and pool fit the model. Raises Refusal."""
     model: Model = loaded.site
     node = loaded.expanded.nodes.get(name)
-    if not NAME.fullmatch(name):
+    if not is_name(name):
         raise Refusal(f"'{name}' is no name of a node: write small letters, digits and hyphens, such as node2")
     if node is not None and node.boot != "network":
         raise Refusal(f"the name {name} is another node's: nodes.{name} of cloud.yml boots from its disk")
@@ -146,7 +145,8 @@ def checked(loaded: Loaded, name: str, pool: str | None) -> str:
 
 def retirable(site: Site, name: str) -> Entry:
     """The machine of this name. Raises Refusal when there is none, or it is one that never registered."""
-    if name in model_of(site).expanded.nodes and model_of(site).expanded.nodes[name].boot != "network":
+    node = model_of(site).expanded.nodes.get(name)
+    if node is not None and node.boot != "network":
         raise Refusal(f"{name} boots from its disk and never registered: remove it from {site.cloud_file}")
     try:
         host = client_of(site).host(name)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.connection import REGISTERED_HOSTS
-from ansible_collections.updraft.cloud.plugins.plugin_utils.registry import CACHE, RECORD
+from ansible_collections.updraft.cloud.plugins.plugin_utils.registry import CACHE, RECORD, last
 from updraft.display import PlainDisplay, duration
 from updraft.report import StageResult, build_report, read_json, write_private, write_report
 from updraft.runner import Session, Stage, run_stage
@@ -162,8 +162,7 @@ def awaited(site: Site) -> dict[str, Any]:
 
 def registered(site: Site) -> dict[str, str]:
     """The addresses of the machines that were approved, by name, from the registrar's last answer."""
-    hosts = (read_json(site.state / CACHE) or {}).get("hosts") or []
-    return {str(host["name"]): str(host["address"]) for host in hosts if host.get("state") not in ("seen", "retired")}
+    return {one.name: one.address for one in last(site.state)}
 
 
 def bare_machines(site: Site) -> list[str]:

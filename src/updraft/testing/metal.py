@@ -18,6 +18,7 @@ from typing import Any
 
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_bare import CODE
 from updraft.display import duration
+from updraft.hosts import client_of
 from updraft.lab import lab_of
 from updraft.labshell import NAMESPACES, ssh
 from updraft.testing.base import Check, Context, Failed
@@ -120,14 +121,13 @@ def _in_image(context: Context, address: str, patterns: str) -> str:
 
 def _closed(address: str) -> None:
     """From there the services of the cloud cannot be reached, and what all may use can."""
-    control = next(name for name in nodes() if name.startswith("control"))
-    server = on_node(control, "ip -4 -br addr show eth0").split()[2].split("/")[0]
+    server = client_of(site()).address
     script = (
         f'for port in {" ".join(map(str, (*OPEN_TO_ALL, *CLOSED)))}; do timeout 3 bash -c "</dev/tcp/{server}/$port"'
     )
     found = set(map(int, _on_stranger(address, f"{script} 2>/dev/null && echo $port; done; true").split()))
     if found != OPEN_TO_ALL:
-        raise Failed(f"it reaches the ports {sorted(found)} of {control}, and is to reach {sorted(OPEN_TO_ALL)}")
+        raise Failed(f"it reaches the ports {sorted(found)} of {server}, and is to reach {sorted(OPEN_TO_ALL)}")
 
 
 def _refused(context: Context, words: tuple[str, ...], reason: str) -> None:
@@ -202,11 +202,9 @@ def _crowd(context: Context) -> subprocess.Popen[str]:
     """Made-up machines in the lab's network, as many as CROWD, for CROWD_SECONDS."""
     authority = context.logs / "crowd-ca.pem"
     authority.write_text(str(secrets_of(site())["ca_certificate"]))
-    control = next(name for name in nodes() if name.startswith("control"))
-    address = on_node(control, "ip -4 -br addr show eth0").split()[2].split("/")[0]
-    name = on_node(control, "hostname -f").strip()
+    registrar = client_of(site())
     words = ["nsenter", f"--net={NAMESPACES / lab_of(site())['namespace']}", sys.executable, "-m"]
-    words += ["updraft.testing.crowd", f"https://{name}:7777", address, str(authority), str(CROWD), str(CROWD_SECONDS)]
+    words += ["updraft.testing.crowd", registrar.url, registrar.address, str(authority), str(CROWD), str(CROWD_SECONDS)]
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
 
