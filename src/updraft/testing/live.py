@@ -11,13 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from updraft.lab import awaited, lab_of
 from updraft.labshell import NAMESPACES, ssh
 from updraft.report import read_json
 from updraft.site import ROOT, Refusal, Site, find_site
 from updraft.testing.base import Check, Context, Failed, Skipped
+from updraft.vault import secrets_of
 
 #: Prints where one of the patterns on its standard input is found on a machine.
 SEEK = Path(__file__).with_name("seek.sh")
@@ -132,7 +131,7 @@ def isolation(context: Context) -> str:
 def secrets(context: Context) -> str:
     """No secret stands where others can read it: files, command lines, journals, logs of the runs."""
     context.need("lab-up")
-    values = secret_values(context)
+    values = secret_values()
     script = SEEK.read_text(encoding="utf-8")
     patterns = "\n".join(values.values()) + "\n"
     names = nodes()
@@ -145,13 +144,12 @@ def secrets(context: Context) -> str:
     return f"{len(values)} secrets on {len(names)} machines"
 
 
-def secret_values(context: Context) -> dict[str, str]:
-    """The lab's secrets by dotted name; each line of a key counts as one."""
-    words = ["ansible-vault", "view", str(site().secrets_file)]
-    run = subprocess.run(words, capture_output=True, text=True, cwd=context.root, check=False)
-    if run.returncode:
-        raise Failed("the lab's secrets cannot be opened")
-    return dict(_flat(yaml.safe_load(run.stdout)["cloud_secrets"]))
+def secret_values() -> dict[str, str]:
+    """The lab's secrets by dotted name; each line of a key counts as one. Raises Refusal when they cannot be opened."""
+    found = dict(_flat(secrets_of(site())))
+    if not found:
+        raise Failed("the lab has no secrets")
+    return found
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -68,18 +68,25 @@ def wait(what: str, look: Callable[[], Any], limit: float) -> Any:
     return found
 
 
+def switched_on(context: Context, name: str, limit: float) -> dict[str, Any]:
+    """A bare machine once it waits: as the registrar lists the code that its console shows."""
+    updraft(context, "lab", "power", name, "on", limit=limit)
+    code = CODE.findall((site().state / "machines" / name / "console.log").read_text(errors="replace"))[-1]
+    found: list[dict[str, Any]] = wait(
+        f"{code} in the list", lambda: [one for one in hosts(context) if one["code"] == code], 60
+    )
+    return found[0]
+
+
 def stranger(context: Context) -> str:
     """A machine that nobody approved gets nothing: no secret, no name, no way to a service, no run of Ansible."""
     context.need("lab-up")
     began = time.monotonic()
-    updraft(context, "lab", "power", SPARE, "on", limit=600)
-    console = (site().state / "machines" / SPARE / "console.log").read_text(errors="replace")
-    code = CODE.findall(console)[-1]
-    found = wait(f"{code} in the list", lambda: [one for one in hosts(context) if one["code"] == code], 60)[0]
+    found = switched_on(context, SPARE, 600)
     seen = time.monotonic() - began
     if found["state"] != "seen" or found["name"]:
         raise Failed(f"the registrar has it as {found['state']}, by the name {found['name']}")
-    values = secret_values(context)
+    values = secret_values()
     patterns = "\n".join(values.values()) + "\n"
     held = _on_stranger(found["address"], OWN_FILES, patterns) + _in_image(context, found["address"], patterns)
     if held.strip():
@@ -89,7 +96,7 @@ def stranger(context: Context) -> str:
     if found["address"] in listed or SPARE in json.loads(listed[listed.index("{") :])["_meta"]["hostvars"]:
         raise Failed("the inventory knows a machine that nobody approved")
     _refused(context, ("approve", "-i", "lab", "0000-0000", "--name", SPARE), "no machine waits with the code")
-    _refused(context, ("approve", "-i", "lab", code, "--name", NODE), NODE)
+    _refused(context, ("approve", "-i", "lab", found["code"], "--name", NODE), NODE)
     updraft(context, "lab", "power", SPARE, "off", limit=120)
     return f"power-on to seen in {seen:.0f} s; none of {len(values)} secrets, {len(CLOSED)} ports closed"
 
@@ -156,11 +163,8 @@ def installation(context: Context) -> str:
     """A machine with a disk boots by network, writes the image to it, starts from it, and registers from there."""
     context.need("lab-up")
     began = time.monotonic()
-    updraft(context, "lab", "power", WITH_DISK, "on", limit=1500)
+    found = switched_on(context, WITH_DISK, 1500)
     took = time.monotonic() - began
-    console = (site().state / "machines" / WITH_DISK / "console.log").read_text(errors="replace")
-    code = CODE.findall(console)[-1]
-    found = wait(f"{code} in the list", lambda: [one for one in hosts(context) if one["code"] == code], 60)[0]
     root = _on_stranger(found["address"], "findmnt --noheadings --output SOURCE,FSTYPE /").split()
     updraft(context, "lab", "power", WITH_DISK, "off", limit=120)
     if root[1:] != ["ext4"] or not root[0].startswith("/dev/vda"):
