@@ -9,26 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import ipaddress
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 from ansible_collections.updraft.cloud.plugins.module_utils import files, trust
 from ansible_collections.updraft.cloud.plugins.module_utils.files import Entry
 from ansible_collections.updraft.cloud.plugins.module_utils.files_diff import describe
-
-try:
-    from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-except ImportError:
-    HAS_CRYPTOGRAPHY = False
-else:
-    HAS_CRYPTOGRAPHY = True
 
 MISSING = "python3-cryptography is not installed on this machine; add the package, then run again"
 
@@ -67,6 +59,11 @@ class Wanted:
     def pending(self) -> str:
         return self.path(".tls.key.pending")
 
+    @property
+    def examined(self) -> str:
+        """Where it is written down what was found good, and until when."""
+        return self.path(".tls.examined")
+
     def words(self) -> str:
         """Names and addresses as a diff shows them."""
         return "".join(f"{kind} {text}\n" for kind, text in _alternatives(self.names, self.addresses))
@@ -95,67 +92,78 @@ def _read(path: str) -> bytes | None:
         return None
 
 
-def due(wanted: Wanted, authority: str, renew_days: int, now: datetime.datetime | None = None) -> str:
-    """Why a new certificate is needed, or an empty text."""
+def _pem() -> ModuleType:
+    """What deals with keys and certificates. Raises CertificatesError where its library is missing."""
+    try:
+        from ansible_collections.updraft.cloud.plugins.module_utils import certificates_pem
+    except ImportError:
+        raise CertificatesError(MISSING) from None
+    return certificates_pem
+
+
+def due(
+    wanted: Wanted, authority: str, renew_days: int, now: datetime.datetime | None = None, *, keep: bool = False
+) -> str:
+    """Why a new certificate is needed, or an empty text.
+
+    What was found good is not examined again while key, certificate, authority and wish are the same: only the day
+    counts then. `keep` lets this be written down.
+    """
     pem, key = _read(wanted.path("tls.crt")), _read(wanted.path("tls.key"))
     if pem is None or key is None:
         return "there is none yet"
-    if not HAS_CRYPTOGRAPHY:
-        raise CertificatesError(MISSING)
-    try:
-        certificate = x509.load_pem_x509_certificate(pem)
-        private = serialization.load_pem_private_key(key, password=None)
-    except (ValueError, TypeError):
-        return "what is there cannot be read"
-    if certificate.public_key() != private.public_key():
-        return "key and certificate are not a pair"
-    try:
-        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.encode()))
-    except (ValueError, TypeError, InvalidSignature):
-        return "another authority signed it"
-    if _alternatives_of(certificate) != _alternatives(wanted.names, wanted.addresses):
-        return "names or addresses changed"
-    left = certificate.not_valid_after_utc - (now or datetime.datetime.now(datetime.UTC))
+    sought = _alternatives(wanted.names, wanted.addresses)
+    subject = hashlib.sha256(repr((pem, key, authority, sought)).encode()).hexdigest()
+    ends = _examined(wanted, subject)
+    if ends is None:
+        reason = str(_pem().fault(pem, key, authority, sought))
+        if reason:
+            return reason
+        ends = _pem().ends(pem)
+        if keep:
+            _keep(wanted, {"subject": subject, "ends": ends.isoformat()})
+    left = ends - (now or datetime.datetime.now(datetime.UTC))
     return f"it expires in {max(left.days, 0)} days" if left < datetime.timedelta(days=renew_days) else ""
 
 
-def _alternatives_of(certificate: x509.Certificate) -> list[tuple[str, str]]:
+def _examined(wanted: Wanted, subject: str) -> datetime.datetime | None:
+    """The end of a certificate that was found good, in exactly this state, by an earlier run."""
     try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    names = extension.get_values_for_type(x509.DNSName)
-    return _alternatives(names, [str(address) for address in extension.get_values_for_type(x509.IPAddress)])
+        record = json.loads(_read(wanted.examined) or b"{}")
+        return datetime.datetime.fromisoformat(record["ends"]) if record["subject"] == subject else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _keep(wanted: Wanted, record: Mapping[str, str]) -> None:
+    waiting = wanted.examined + ".new"
+    with open(os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as stream:
+        json.dump(record, stream)
+    os.replace(waiting, wanted.examined)
 
 
 def _described(wanted: Wanted) -> str:
     """What is in place, for the diff."""
     pem = _read(wanted.path("tls.crt"))
-    if pem is None or not HAS_CRYPTOGRAPHY:
+    if pem is None:
         return ""
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
-    except ValueError:
-        return "not a certificate\n"
-    words = "".join(f"{kind} {text}\n" for kind, text in _alternatives_of(certificate))
-    return f"until {certificate.not_valid_after_utc:%Y-%m-%d}\nby {certificate.issuer.rfc4514_string()}\n{words}"
+        return str(_pem().words(pem))
+    except CertificatesError:
+        return ""
 
 
 def make_request(wanted: Wanted) -> str:
     """Make a new key beside the one in use, and return the request for its certificate as PEM."""
-    if not HAS_CRYPTOGRAPHY:
-        raise CertificatesError(MISSING)
-    key = ec.generate_private_key(ec.SECP256R1())
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    made = _pem()
+    key = made.new_key()
     os.makedirs(wanted.directory, mode=0o755, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(wanted.pending)
     handle = os.open(wanted.pending, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with open(handle, "wb") as stream:
-        stream.write(pem)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, wanted.names[0][:64])])
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
-    return request.public_bytes(serialization.Encoding.PEM).decode()
+        stream.write(made.key_pem(key))
+    return str(made.request(key, wanted.names))
 
 
 def entries(wanted: Wanted, authority: str, certificate: bytes, key: bytes) -> list[Entry]:
@@ -179,7 +187,7 @@ def inspect(wanted: Sequence[Wanted], authority: str, renew_days: int, *, is_tru
     kept: list[Entry] = []
     for one in wanted:
         try:
-            reason = due(one, authority, renew_days)
+            reason = due(one, authority, renew_days, keep=not check)
         except CertificatesError as error:
             if not check:
                 raise
@@ -226,9 +234,10 @@ def _write(wanted: Sequence[Entry], outcome: Outcome, *, check: bool, told: Sequ
 
 
 def _issue_diff(wanted: Wanted, reason: str, authority: str) -> dict[str, str]:
-    issuer = "the site's authority"
-    if HAS_CRYPTOGRAPHY:
-        issuer = x509.load_pem_x509_certificate(authority.encode()).subject.rfc4514_string()
+    try:
+        issuer = _pem().issuer(authority)
+    except CertificatesError:
+        issuer = "the site's authority"
     header = f"{wanted.path('tls.crt')} (new: {reason})"
     after = f"new\nby {issuer}\n{wanted.words()}"
     return {"before_header": header, "after_header": header, "before": _described(wanted), "after": after}

@@ -7,6 +7,7 @@ import datetime
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,51 @@ def there(tmp_path: Path) -> Wanted:
     wanted = want(tmp_path)
     sign(wanted, look(wanted))
     return wanted
+
+
+@pytest.fixture
+def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without python3-cryptography."""
+    name = "certificates_pem"
+    package = sys.modules[certificates.__name__.rpartition(".")[0]]
+    monkeypatch.setitem(sys.modules, f"{package.__name__}.{name}", None)
+    monkeypatch.delattr(package, name, raising=False)
+
+
+class TestExamined:
+    """What was found good is not examined again: the library, seconds to import on a slow machine, is not needed."""
+
+    def test_the_library_is_not_needed_for_what_is_the_same(
+        self, there: Wanted, request: pytest.FixtureRequest
+    ) -> None:
+        look(there)
+        request.getfixturevalue("without_library")
+        assert look(there).issue == {}
+        later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=61)
+        assert certificates.due(there, CERTIFICATE, 30, later) == "it expires in 28 days"
+
+    @pytest.mark.parametrize("name", ["tls.crt", "tls.key"])
+    def test_what_became_another_is_examined(self, there: Wanted, name: str) -> None:
+        look(there)
+        with Path(there.path(name)).open("ab") as stream:
+            stream.write(b"x")
+            stream.seek(0)
+            stream.truncate()
+        assert look(there).issue == {there.directory: "what is there cannot be read"}
+
+    def test_another_authority_or_other_names_are_noticed(self, there: Wanted, tmp_path: Path) -> None:
+        look(there)
+        assert look(there, OTHER).issue == {there.directory: "another authority signed it"}
+        assert look(want(tmp_path, ["b.example"])).issue == {there.directory: "names or addresses changed"}
+
+    def test_a_record_that_makes_no_sense_counts_for_nothing(self, there: Wanted) -> None:
+        for text in ("", "[]", '{"subject": 1}', "{"):
+            Path(there.examined).write_text(text)
+            assert look(there).issue == {}
+
+    def test_check_mode_writes_none(self, there: Wanted) -> None:
+        look(there, check=True)
+        assert not Path(there.examined).exists()
 
 
 def test_first_a_request_then_three_files_then_nothing(tmp_path: Path) -> None:
@@ -176,8 +222,7 @@ class TestCheckMode:
         assert list(tmp_path.iterdir()) == []
         assert "DNS a.example\nDNS localhost\nIP 127.0.0.1\n" in outcome.diff[0]["after"]
 
-    def test_where_the_library_is_not_there_yet(self, there: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(certificates, "HAS_CRYPTOGRAPHY", False)
+    def test_where_the_library_is_not_there_yet(self, there: Wanted, without_library: None) -> None:
         outcome = look(there, check=True)
         assert outcome.issue == {there.directory: "it cannot be examined"}
         assert "python3-cryptography is not installed" in outcome.notes[0]
