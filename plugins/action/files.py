@@ -9,11 +9,14 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.updraft.cloud.plugins.module_utils.files import pack
+from ansible_collections.updraft.cloud.plugins.module_utils.files_payload import pack
 from ansible_collections.updraft.cloud.plugins.plugin_utils.rendering import (
     ARGUMENT_SPEC,
+    REQUIRED_BY,
+    SERVICE,
     Renderer,
     problems_of,
+    unit_problems,
 )
 
 
@@ -27,14 +30,15 @@ class ActionModule(ActionBase):
         """Render, send, and return what the module says."""
         variables = task_vars or {}
         super().run(tmp, variables)
-        checked = ArgumentSpecValidator(ARGUMENT_SPEC).validate(dict(self._task.args))
+        checked = ArgumentSpecValidator(ARGUMENT_SPEC, required_by=REQUIRED_BY).validate(dict(self._task.args))
         arguments: dict[str, Any] = checked.validated_parameters
         wrong = [f"wrong argument: {text}" for text in checked.error_messages]
-        problems = wrong or problems_of(arguments["files"])
+        problems = wrong or [*problems_of(arguments["files"]), *unit_problems(arguments["units"])]
         if problems:
             raise AnsibleActionFail("\n".join(problems))
         renderer = Renderer(self._templar, self._loader, variables, self._find_needle)
-        payload = pack([renderer.render(entry) for entry in arguments["files"]], arguments["validate"])
+        rendered = [renderer.render(entry) for entry in arguments["files"]]
+        payload = pack(rendered, arguments["validate"], {key: arguments[key] for key in SERVICE})
         result: dict[str, Any] = self._execute_module(
             module_name="updraft.cloud.files", module_args={"payload": payload}, task_vars=variables
         )

@@ -12,7 +12,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.updraft.cloud.plugins.module_utils.files import pack
+from ansible_collections.updraft.cloud.plugins.module_utils.files_payload import pack
 from ansible_collections.updraft.cloud.plugins.plugin_utils.rendering import ENTRY_SPEC, Renderer, problems_of
 
 SPEC: dict[str, dict[str, Any]] = {

@@ -8,13 +8,11 @@ cut leaves at most a hidden temporary file, which the next run removes.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import ctypes
 import errno
 import fnmatch
 import grp
-import json
 import os
 import pwd
 import shlex
@@ -22,8 +20,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,24 +86,6 @@ class Plan:
     @property
     def paths(self) -> list[str]:
         return [change.entry.path for change in self.changes]
-
-
-def pack(entries: Iterable[Mapping[str, Any]], validate: Sequence[str]) -> str:
-    """Encode rendered entries (content as bytes) for the way to the target."""
-    files = [{**item, "content": base64.b64encode(item.get("content") or b"").decode()} for item in entries]
-    text = json.dumps({"files": files, "validate": list(validate)})
-    return base64.b64encode(zlib.compress(text.encode(), 6)).decode()
-
-
-def unpack(payload: str) -> tuple[list[Entry], list[str]]:
-    """Undo `pack`. Raises ValueError on anything else."""
-    data = json.loads(zlib.decompress(base64.b64decode(payload)))
-    entries = []
-    for item in data["files"]:
-        item["content"] = base64.b64decode(item["content"])
-        item["purge"] = tuple(item.get("purge") or ())
-        entries.append(Entry(**item))
-    return entries, data["validate"]
 
 
 def look(path: str) -> Found:

@@ -24,6 +24,25 @@ UNIT_FOLDERS = (
 )
 RUNNING = ("active", "reloading", "refreshing", "activating", "deactivating")
 SETTLED_FILES = ("enabled", "static", "alias", "indirect", "generated", "transient")
+READY_SPEC: dict[str, dict[str, Any]] = {
+    "tcp": {"type": "str"},
+    "http": {"type": "str"},
+    "status": {"type": "list", "elements": "int", "default": [200]},
+    "ca": {"type": "path"},
+    "command": {"type": "list", "elements": "str"},
+    "path": {"type": "path"},
+}
+# What a task may say of a unit.
+UNIT_SPEC: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+    "enabled": {"type": "bool"},
+    "masked": {"type": "bool", "default": False},
+    "depends": {"type": "list", "elements": "path", "default": []},
+    "reload": {"type": "bool", "default": False},
+    "ready": {"type": "dict", "options": READY_SPEC},
+    "logs": {"type": "list", "elements": "path", "default": []},
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import socket
-import ssl
 import subprocess
 import urllib.parse
 from collections.abc import Mapping
@@ -64,6 +62,10 @@ def probe_tcp(address: str, seconds: float) -> str:
 
 def probe_http(url: str, status: list[int], ca: str | None, seconds: float) -> str:
     """Get once, without following anything. TLS is verified, by `ca` or the system's authorities."""
+    # On a slow machine these two take a second, and few units are asked this way.
+    import http.client
+    import ssl
+
     parts = urllib.parse.urlsplit(url)
     host, path = parts.hostname or "", parts.path or "/"
     if parts.query:

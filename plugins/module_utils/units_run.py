@@ -52,8 +52,25 @@ def show(names: Sequence[str]) -> dict[str, Status] | None:
     return units.parse_show(out, names)
 
 
-def reconcile(wanted: Sequence[Unit], *, timeout: float, coming: Sequence[str], check: bool) -> dict[str, Any]:
-    """Bring all units to their state; with `check`, only tell. The result is the module's. Raises UnitsError."""
+def result_of(
+    given: Sequence[Mapping[str, Any]], *, timeout: float, coming: Sequence[str], check: bool, diff: bool
+) -> dict[str, Any]:
+    """What a task's list of units comes to: changed, units, and with `diff` their diff.
+
+    `coming` are paths which would change, in check mode. Raises ValueError for a unit that makes no sense, UnitsError.
+    """
+    steps = reconcile([Unit.of(unit) for unit in given], timeout=timeout, coming=coming, check=check)
+    result: dict[str, Any] = {
+        "changed": any(step.operations for step in steps),
+        "units": {step.unit.name: summary(step) for step in steps},
+    }
+    if diff:
+        result["diff"] = diff_of(steps)
+    return result
+
+
+def reconcile(wanted: Sequence[Unit], *, timeout: float, coming: Sequence[str], check: bool) -> list[Step]:
+    """Bring all units to their state; with `check`, only tell. Raises UnitsError."""
     names = [unit.name for unit in wanted]
     statuses = show(names)
     if statuses is None and not check:
@@ -68,12 +85,10 @@ def reconcile(wanted: Sequence[Unit], *, timeout: float, coming: Sequence[str], 
         steps.append(units.plan(unit, status, stamps[unit.name], before, coming if check else ()))
     if not check:
         act(steps)
-        await_all(steps, stamps, timeout)
-    return {
-        "changed": any(step.operations for step in steps),
-        "units": {step.unit.name: summary(step) for step in steps},
-        "steps": steps,
-    }
+        # Where nothing was done, what systemd said a moment ago is good for the first look.
+        is_settled = not any(step.operations for step in steps)
+        await_all(steps, stamps, timeout, statuses if is_settled else None)
+    return steps
 
 
 def _read_again(wanted: Sequence[Unit], statuses: dict[str, Status]) -> dict[str, Status]:
@@ -115,9 +130,17 @@ def act(steps: Sequence[Step]) -> None:
         systemctl("reload", name)
 
 
-def await_all(steps: Sequence[Step], stamps: Mapping[str, Mapping[str, Any]], timeout: float) -> None:
-    """Wait until each unit is as wanted, and stamp it. Raises UnitsError when one failed or the time is over."""
-    watch = Watch(steps)
+def await_all(
+    steps: Sequence[Step],
+    stamps: Mapping[str, Mapping[str, Any]],
+    timeout: float,
+    known: Mapping[str, Status] | None = None,
+) -> None:
+    """Wait until each unit is as wanted, and stamp it. Raises UnitsError when one failed or the time is over.
+
+    `known` is what systemd said already, for the first look.
+    """
+    watch = Watch(steps, known)
     deadline = time.monotonic() + timeout
     pause = 0.1
     while watch.waiting:
@@ -139,7 +162,8 @@ def await_all(steps: Sequence[Step], stamps: Mapping[str, Mapping[str, Any]], ti
 class Watch:
     """The units that are not yet as wanted, and what is known of each."""
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], known: Mapping[str, Status] | None = None) -> None:
+        self._known = known
         self.waiting: dict[str, Step] = {step.unit.name: step for step in steps}
         self.failed: dict[str, str] = {}
         self.seen: dict[str, str] = {}
@@ -147,7 +171,7 @@ class Watch:
 
     def look(self) -> list[Unit]:
         """Look once at all that are waiting; return those which are as wanted now."""
-        statuses = show(list(self.waiting))
+        statuses, self._known = self._known or show(list(self.waiting)), None
         if statuses is None:
             # A machine that is very busy does not answer in time; the wait has its own limit.
             self.seen.update(dict.fromkeys(self.waiting, "systemd did not answer"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: files
-short_description: Write many templates, files, directories and links in one round trip
+short_description: Write many templates, files, directories and links, and run what reads them, in one round trip
 version_added: 0.1.0
 description:
   - Renders the whole list on the controller, compares it with the machine and writes what differs, in
@@ -16,6 +16,8 @@ description:
     a mount point, such as C(/etc/hosts) in a container, is written in place.
   - Directories which a path lacks are made, owned by root with mode 0755. A file that has no other mode
     or owner in the list keeps its own; a new one is root's with mode 0644, a new directory 0755.
+  - Once the files are in place, O(units) are brought to their state by the rules of
+    M(updraft.cloud.units), in the same round trip. Where a validation fails, no unit is touched.
 options:
   files:
     description: What is to be on the machine. The order does not matter, but for directories within
@@ -89,6 +91,20 @@ options:
     type: list
     elements: str
     default: []
+  units:
+    description:
+      - What runs on these files, as in M(updraft.cloud.units). What decides a restart is the content of a
+        unit's C(depends), not this list of files.
+    type: list
+    elements: dict
+  timeout:
+    description: Seconds for all units together until each is ready; 120 if not given. Only with O(units).
+    type: int
+  changed_paths:
+    description: Paths which earlier tasks would change, as in M(updraft.cloud.units). Those of this task
+      count by themselves. Only with O(units).
+    type: list
+    elements: path
 notes:
   - In check mode a validation that fails is a warning, because what it needs may only be there after a
     real run.
@@ -113,6 +129,16 @@ EXAMPLES = r"""
       - {path: /etc/glance/old.conf, state: absent}
   register: __glance_files
 
+- name: chrony | Write the settings and run the service
+  updraft.cloud.files:
+    files:
+      - {path: /etc/chrony/chrony.conf, template: chrony.conf.j2, mode: "0644"}
+    units:
+      - name: chrony.service
+        depends: [/etc/chrony/chrony.conf]
+        ready: {command: [chronyc, -n, tracking]}
+    timeout: 60
+
 - name: endpoint | Write the proxy, checked as a whole
   updraft.cloud.files:
     files:
@@ -135,11 +161,24 @@ changes:
   returned: success
   type: dict
   sample: {/etc/glance/glance-api.conf: [content]}
+units:
+  description: For each unit what was done, or in check mode would be, and why.
+  returned: success with O(units)
+  type: dict
+  sample: {chrony.service: {operations: [restart], reason: "changed: /etc/chrony/chrony.conf"}}
+failed_units:
+  description: Units which failed or were not ready in time. The files are written by then, and the
+    result tells which. The message has the ends of the units' journals and logs.
+  returned: failure of a unit
+  type: list
+  elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.updraft.cloud.plugins.module_utils.files import FilesError, reconcile, unpack
+from ansible_collections.updraft.cloud.plugins.module_utils.files import FilesError
+from ansible_collections.updraft.cloud.plugins.module_utils.files_payload import unpack
+from ansible_collections.updraft.cloud.plugins.module_utils.files_service import ServiceError, carry_out
 
 
 def main() -> None:
@@ -148,13 +187,17 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={"payload": {"type": "str", "required": True, "no_log": True}}, supports_check_mode=True
     )
-    entries, commands = unpack(module.params["payload"])
+    failure = ""
     try:
-        result = reconcile(entries, commands, check=module.check_mode, diff=module._diff)
+        result = carry_out(unpack(module.params["payload"]), check=module.check_mode, diff=module._diff)
     except (FilesError, OSError) as error:
         module.fail_json(msg=str(error))
+    except ServiceError as error:
+        failure, result = str(error), error.result
     for text in result.pop("warnings"):
         module.warn(text)
+    if failure:
+        module.fail_json(msg=failure, **result)
     module.exit_json(**result)
 
 

@@ -95,7 +95,8 @@ confirmed:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.updraft.cloud.plugins.module_utils.files import FilesError, unpack
+from ansible_collections.updraft.cloud.plugins.module_utils.files import FilesError
+from ansible_collections.updraft.cloud.plugins.module_utils.files_payload import unpack
 from ansible_collections.updraft.cloud.plugins.module_utils.guard import Guard, GuardError, confirm, start, wait
 
 
@@ -123,7 +124,7 @@ def main() -> None:
         links=tuple(given["links"]),
         seconds=given["seconds"],
     )
-    entries, _ = unpack(given["payload"])
+    entries = unpack(given["payload"]).entries
     try:
         if given["step"] == "wait":
             result = wait(guard)

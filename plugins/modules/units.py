@@ -139,26 +139,8 @@ failed_units:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.updraft.cloud.plugins.module_utils import units_run
-from ansible_collections.updraft.cloud.plugins.module_utils.units import Unit
+from ansible_collections.updraft.cloud.plugins.module_utils.units import UNIT_SPEC
 
-READY_SPEC = {
-    "tcp": {"type": "str"},
-    "http": {"type": "str"},
-    "status": {"type": "list", "elements": "int", "default": [200]},
-    "ca": {"type": "path"},
-    "command": {"type": "list", "elements": "str"},
-    "path": {"type": "path"},
-}
-UNIT_SPEC = {
-    "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
-    "enabled": {"type": "bool"},
-    "masked": {"type": "bool", "default": False},
-    "depends": {"type": "list", "elements": "path", "default": []},
-    "reload": {"type": "bool", "default": False},
-    "ready": {"type": "dict", "options": READY_SPEC},
-    "logs": {"type": "list", "elements": "path", "default": []},
-}
 ARGUMENT_SPEC = {
     "units": {"type": "list", "elements": "dict", "required": True, "options": UNIT_SPEC},
     "timeout": {"type": "int", "default": 120},
@@ -169,21 +151,19 @@ ARGUMENT_SPEC = {
 def main() -> None:
     """Read the arguments, reconcile, answer."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    given = module.params
     try:
-        wanted = [Unit.of(given) for given in module.params["units"]]
-        result = units_run.reconcile(
-            wanted,
-            timeout=module.params["timeout"],
-            coming=module.params["changed_paths"],
+        result = units_run.result_of(
+            given["units"],
+            timeout=given["timeout"],
+            coming=given["changed_paths"],
             check=module.check_mode,
+            diff=module._diff,
         )
     except ValueError as error:
         module.fail_json(msg=str(error))
     except units_run.UnitsError as error:
         module.fail_json(msg=str(error), failed_units=error.failed)
-    steps = result.pop("steps")
-    if module._diff:
-        result["diff"] = units_run.diff_of(steps)
     module.exit_json(**result)
 
 

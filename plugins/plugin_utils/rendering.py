@@ -11,6 +11,8 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.template import Templar, trust_as_template
 
+from ansible_collections.updraft.cloud.plugins.module_utils.units import UNIT_SPEC, Unit
+
 MANAGED = "Managed by Updraft. Changes made here are lost at the next run."
 
 ENTRY_SPEC: dict[str, dict[str, Any]] = {
@@ -32,7 +34,13 @@ ENTRY_SPEC: dict[str, dict[str, Any]] = {
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "files": {"type": "list", "elements": "dict", "required": True, "options": ENTRY_SPEC},
     "validate": {"type": "list", "elements": "str", "default": []},
+    "units": {"type": "list", "elements": "dict", "options": UNIT_SPEC},
+    "timeout": {"type": "int"},
+    "changed_paths": {"type": "list", "elements": "path"},
 }
+REQUIRED_BY = {"timeout": ["units"], "changed_paths": ["units"]}
+# What the target is told beside the files.
+SERVICE = ("units", "timeout", "changed_paths")
 SOURCES = ("template", "src", "content")
 
 
@@ -69,6 +77,22 @@ def _entry_problems(entry: Mapping[str, Any]) -> list[str]:
         mode_of(entry.get("mode"))
     except ValueError as error:
         problems.append(str(error))
+    return problems
+
+
+def unit_problems(units: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """What is wrong in a list of units (perhaps none) that has the right types; one text for each problem."""
+    problems: list[str] = []
+    seen: set[str] = set()
+    for given in units or ():
+        try:
+            name = Unit.of(given).name
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if name in seen:
+            problems.append(f"{name}: is in the list of units twice")
+        seen.add(name)
     return problems
 
 

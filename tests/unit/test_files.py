@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.updraft.cloud.plugins.module_utils import files
-from ansible_collections.updraft.cloud.plugins.module_utils.files import Entry, FilesError, pack, reconcile, unpack
+from ansible_collections.updraft.cloud.plugins.module_utils.files import Entry, FilesError, reconcile
+from ansible_collections.updraft.cloud.plugins.module_utils.files_payload import Payload, pack, unpack
 
 
 def make(entries: list[Entry], *commands: str, check: bool = False) -> dict[str, Any]:
@@ -291,9 +292,10 @@ class TestDiff:
 
 def test_pack_and_unpack_are_inverse() -> None:
     item = {"path": "/x", "state": "file", "content": b"\0\xff", "mode": 0o640, "purge": ["a*"]}
-    entries, commands = unpack(pack([item], ["true %s"]))
-    assert entries == [Entry("/x", content=b"\0\xff", mode=0o640, purge=("a*",))]
-    assert commands == ["true %s"]
+    service = {"units": [{"name": "x"}], "timeout": 9}
+    entry = Entry("/x", content=b"\0\xff", mode=0o640, purge=("a*",))
+    assert unpack(pack([item], ["true %s"], service)) == Payload([entry], ["true %s"], service)
+    assert unpack(pack([], [])) == Payload([], [], {})
 
 
 WRITER = """
