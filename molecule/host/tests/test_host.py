@@ -43,6 +43,13 @@ def test_its_address_is_networkds(host: Host) -> None:
     assert "configured" in host.check_output("networkctl --no-legend list eth0")
 
 
+def test_what_tasks_compiled_is_kept_by_root_alone(host: Host) -> None:
+    folder = host.file("/var/cache/updraft/python")
+    assert (folder.user, folder.mode) == ("root", 0o700)
+    # A module and what it imports are some fifty files.
+    assert len(folder.listdir()) > 50
+
+
 def test_what_is_not_declared_is_closed(host: Host, connects: Callable[[str, int], bool]) -> None:
     address = ADDRESSES[host.check_output("hostname")]
     assert connects(address, 22)
