@@ -34,5 +34,7 @@ class ActionModule(ActionBase):
         there = float(facts["time"])
         offset = there - after if there > after else there - before if there < before else 0.0
         host = str(variables["inventory_hostname"])
+        if facts.get("virtualization"):
+            result["ansible_facts"] = {"preflight_virtualization": facts["virtualization"]}
         result["lines"] = [line.plain() for line in compare(host, facts, wanted, offset)]
         return result

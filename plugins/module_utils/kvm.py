@@ -9,14 +9,11 @@ with a RAM disk that says so and ends. The answer holds until the next start of 
 from __future__ import annotations
 
 import gzip
-import json
 import os
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ansible_collections.updraft.cloud.plugins.module_utils.guest_image import (
@@ -24,6 +21,7 @@ from ansible_collections.updraft.cloud.plugins.module_utils.guest_image import (
     Kernel,
     find_kernel,
 )
+from ansible_collections.updraft.cloud.plugins.module_utils.kvm_record import Answer, read_cache, write_cache
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_cpio import Entry, archive
 
 MARK = "updraft-guest-runs"
@@ -35,20 +33,6 @@ echo {MARK} >/dev/console
 /bin/busybox reboot -f
 """
 MODULES = {"svm": "kvm_amd", "vmx": "kvm_intel"}
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """`usable`, why, and how long the guest took from power-on to its own program, in seconds."""
-
-    usable: bool
-    reason: str
-    seconds: float = 0.0
-
-    @property
-    def virtualization(self) -> str:
-        """What nova calls the kind of its guests: kvm or qemu."""
-        return "kvm" if self.usable else "qemu"
 
 
 def kernel_module(cpuinfo: str) -> str | None:
@@ -131,25 +115,6 @@ def probe(kernel: Kernel, qemu: str, busybox: Path, limit: float) -> Answer:
         ramdisk.write(gzip.compress(archive(entries), compresslevel=1))
         ramdisk.flush()
         return run_probe(probe_command(qemu, kernel.image, Path(ramdisk.name)), limit)
-
-
-def read_cache(path: Path, key: str) -> Answer | None:
-    """Return the answer on record for this kernel, or None."""
-    try:
-        record: Mapping[str, object] = json.loads(path.read_text())
-        if record["key"] != key:
-            return None
-        return Answer(bool(record["usable"]), str(record["reason"]), float(str(record["seconds"])))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def write_cache(path: Path, key: str, answer: Answer) -> None:
-    """Put the answer on record; the folder is in /run, so the record ends with the machine's uptime."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps({"key": key, **asdict(answer)}))
-    fresh.rename(path)
 
 
 def ask(cache: Path, limit: float, qemu: str, busybox: Path, *, refresh: bool, keep: bool) -> Answer:

@@ -13,7 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from ansible_collections.updraft.cloud.plugins.module_utils.kvm_record import RECORD, read_cache
 
 COLUMNS = "NAME,PATH,TYPE,SIZE,FSTYPE,PTTYPE,MOUNTPOINTS,RO"
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -32,8 +35,15 @@ def read(modules: Iterable[str], disks: Iterable[str]) -> dict[str, Any]:
         "disks": read_disks(disks),
         "modules": {name: has_module(name) for name in modules},
         "systemd": os.path.isdir("/run/systemd/system"),
+        "virtualization": virtualization(Path(RECORD), os.uname().release),
         "time": time.time(),
     }
+
+
+def virtualization(record: Path, release: str) -> str:
+    """kvm or qemu, where the role hypervisor has found out since this machine started; else empty."""
+    answer = read_cache(record, release)
+    return answer.virtualization if answer else ""
 
 
 def os_release(text: str) -> dict[str, str]:

@@ -74,13 +74,14 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.updraft.cloud.plugins.module_utils.kvm import ask
+from ansible_collections.updraft.cloud.plugins.module_utils.kvm_record import RECORD
 
 
 def main() -> None:
     """Ask and tell."""
     module = AnsibleModule(
         argument_spec={
-            "cache": {"type": "path", "default": "/run/updraft/kvm.json"},
+            "cache": {"type": "path", "default": RECORD},
             "limit": {"type": "int", "default": 90},
             "refresh": {"type": "bool", "default": False},
             "qemu": {"type": "str", "default": "qemu-system-x86_64"},

@@ -40,6 +40,10 @@ facts:
   description: What was read.
   returned: success
   type: dict
+ansible_facts:
+  description: C(preflight_virtualization), kvm or qemu, if M(updraft.cloud.kvm_probe) has it on record.
+  returned: success
+  type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule

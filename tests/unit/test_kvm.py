@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.updraft.cloud.plugins.module_utils import kvm
+from ansible_collections.updraft.cloud.plugins.module_utils import kvm, kvm_record, machine_facts
 
 CPUINFO = "processor : 0\nflags\t\t: fpu {} sse2\nbugs : svm_leak\n"
 
@@ -49,8 +49,10 @@ def test_a_guest_that_hangs_is_ended_at_the_limit() -> None:
 
 def test_the_record_holds_for_the_same_kernel_only(tmp_path: Path) -> None:
     record = tmp_path / "run/kvm.json"
-    kvm.write_cache(record, "6.12", kvm.Answer(True, "yes", 3.5))
-    assert kvm.read_cache(record, "6.12") == kvm.Answer(True, "yes", 3.5)
-    assert kvm.read_cache(record, "6.13") is None
+    kvm_record.write_cache(record, "6.12", kvm_record.Answer(True, "yes", 3.5))
+    assert kvm_record.read_cache(record, "6.12") == kvm_record.Answer(True, "yes", 3.5)
+    assert kvm_record.read_cache(record, "6.13") is None
+    assert machine_facts.virtualization(record, "6.12") == "kvm"
+    assert machine_facts.virtualization(record, "6.13") == ""
     record.write_text("cut off")
-    assert kvm.read_cache(record, "6.12") is None
+    assert kvm_record.read_cache(record, "6.12") is None
