@@ -64,6 +64,14 @@ class Lio:
         live = {target.wwn: json.dumps(target.dump(), sort_keys=True) for target in self._targets()}
         return sorted(name for name in names if known.get(name) != live.get(name))
 
+    def dump(self) -> Fields:
+        """Return everything as LIO's own tools keep it."""
+        return dict(self._root.dump()) if self._root is not None else {}
+
+    def restore(self, dump: Fields) -> list[str]:
+        """Make targets and backstores from such a state, beside what is there; return what did not succeed."""
+        return [str(problem) for problem in self._root.restore(dump)]
+
     def save(self) -> None:
         """Write all targets, those of others too, to the file which is restored at the next start."""
         self._root.save_to_file()
@@ -105,12 +113,15 @@ class Lio:
             fields = wanted[number]
             # A run that was cut may have left the backstore without its LUN.
             for store in list(self._root.storage_objects):
-                if store.plugin == "block" and store.name == fields["name"]:
+                if store.plugin in ("block", "fileio") and store.name == fields["name"]:
                     store.delete()
-            store = rts.BlockStorageObject(
-                fields["name"], dev=fields["device"], wwn=serial(iqn, fields["name"]), readonly=fields["read_only"]
-            )
-            rts.LUN(tpg, int(number), store)
+            rts.LUN(tpg, int(number), self._store(fields, serial(iqn, fields["name"])))
+
+    def _store(self, fields: Fields, unit: str) -> Any:
+        name, path = fields["name"], Path(fields["device"])
+        if path.is_file():
+            return self._rts.FileIOStorageObject(name, dev=str(path), size=path.stat().st_size, wwn=unit)
+        return self._rts.BlockStorageObject(name, dev=str(path), wwn=unit, readonly=fields["read_only"])
 
     def _remove(self, iqn: str) -> None:
         for target in list(self._targets()):

@@ -18,7 +18,8 @@ from typing import Any
 
 from ansible_collections.updraft.cloud.plugins.module_utils.kvm_record import RECORD, read_cache
 
-COLUMNS = "NAME,PATH,TYPE,SIZE,FSTYPE,PTTYPE,MOUNTPOINTS,RO"
+COLUMNS = "NAME,PATH,TYPE,SIZE,FSTYPE,LABEL,PTTYPE,MOUNTPOINTS,RO"
+MEMBER = "linux_raid_member"
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 MIB = 1024 * 1024
 
@@ -100,7 +101,10 @@ def read_disks(wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def disk_of(device: Mapping[str, Any], groups: Mapping[str, str]) -> dict[str, Any]:
-    """One disk: size in bytes, type, what is on it, where it is mounted, and the volume group that owns it."""
+    """One disk: size in bytes, type, what is on it, where it is mounted, and the volume group that owns it.
+
+    array: the name of the md array that it is a member of, without that of the machine which made it; empty for none.
+    """
     content: list[str] = []
     mounts: list[str] = []
     owners: set[str] = set()
@@ -122,6 +126,7 @@ def disk_of(device: Mapping[str, Any], groups: Mapping[str, str]) -> dict[str, A
         "content": list(dict.fromkeys(content)),
         "mounts": mounts,
         "volume_groups": sorted(owners),
+        "array": str(device.get("label") or "").rpartition(":")[2] if device.get("fstype") == MEMBER else "",
     }
 
 

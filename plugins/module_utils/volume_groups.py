@@ -8,46 +8,49 @@ physical volume counts as blank) or when the operator has named it in `wipe`. A 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from ansible_collections.updraft.cloud.plugins.module_utils.disks import (
+    Disk,
+    DisksError,
+    call,
+    has_lvm,
+    holds,
+    known_disks,
+    look,
+    parse_owners,
+    refusal,
+    settle,
+    wipe,
+)
 from ansible_collections.updraft.cloud.plugins.module_utils.reconcile import Action
 
 TAG = "updraft"
 #: Part of the group which the thin pool takes; the rest is for its metadata to grow and to be repaired.
 POOL_EXTENTS = "95%VG"
+#: The same for a pool that grows by itself, by the rules of a profile of LVM.
+GROWING_EXTENTS = "60%VG"
+#: The input which says that a disk's content may be destroyed.
+OVERRIDE = "volumes_wipe"
 
 
-class VolumesError(RuntimeError):
+class VolumesError(DisksError):
     """The wish cannot be fulfilled; the text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
-    """What was found on a disk: signatures as words, partitions, where it is mounted or used, its volume group."""
-
-    path: str
-    exists: bool = True
-    size_bytes: int = 0
-    read_only: bool = False
-    signatures: tuple[str, ...] = ()
-    partitions: tuple[str, ...] = ()
-    in_use: tuple[str, ...] = ()
-    is_volume: bool = False
-    group: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Group:
-    """A volume group as wanted or as found. `thin_pool` is its pool's name, empty for none."""
+    """A volume group as wanted or as found. `thin_pool` is its pool's name, empty for none.
+
+    `profile` names the profile of LVM (/etc/lvm/profile) by which a new pool grows; empty for one that does not.
+    """
 
     name: str
     disks: tuple[str, ...]
     thin_pool: str = ""
     tags: tuple[str, ...] = ()
+    profile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,41 +63,7 @@ class Found:
     known: Sequence[str] = ()
 
 
-def gibibytes(size: int) -> str:
-    """Return a size for people."""
-    return f"{size / (1 << 30):.1f} GiB"
-
-
-def holds(disk: Disk) -> list[str]:
-    """Return in words what a disk holds; empty for a blank one."""
-    found = [f"partitions {', '.join(disk.partitions)}"] if disk.partitions else []
-    if disk.group:
-        found.append(f"a physical volume of the volume group {disk.group}")
-    found += [f"a signature of {name}" for name in disk.signatures if not (disk.is_volume and name == "LVM2_member")]
-    return found
-
-
-def refusal(disk: Disk, group: str, wipe: Iterable[str], known: Sequence[str]) -> str:
-    """Return why this disk cannot become a part of the group, with the cure; empty if it can."""
-    if not disk.exists:
-        return f"{disk.path} is not there. Disks of this machine: {', '.join(known) or 'none'}"
-    if disk.in_use:
-        return (
-            f"{disk.path} ({gibibytes(disk.size_bytes)}) is in use: {', '.join(disk.in_use)}."
-            " A disk in use is never taken, not even with volumes_wipe"
-        )
-    if disk.read_only:
-        return f"{disk.path} ({gibibytes(disk.size_bytes)}) is read-only"
-    content = holds(disk)
-    if content and disk.path not in wipe:
-        return (
-            f"{disk.path} ({gibibytes(disk.size_bytes)}) is not blank: it holds {' and '.join(content)}."
-            f" If all of it may be destroyed, say so once: volumes_wipe: [{disk.path}]"
-        )
-    return ""
-
-
-def refusals(wanted: Sequence[Group], found: Found, wipe: Sequence[str]) -> list[str]:
+def refusals(wanted: Sequence[Group], found: Found, wipeable: Sequence[str]) -> list[str]:
     """Return everything that speaks against the wish, one text for each disk or group."""
     problems = []
     for group in wanted:
@@ -107,14 +76,14 @@ def refusals(wanted: Sequence[Group], found: Found, wipe: Sequence[str]) -> list
             continue
         for path in group.disks:
             disk = found.disks[path]
-            if disk.group != group.name and (problem := refusal(disk, group.name, wipe, found.known)):
+            if disk.group != group.name and (problem := refusal(disk, wipeable, found.known, OVERRIDE)):
                 problems.append(problem)
     return problems
 
 
-def plan(wanted: Sequence[Group], found: Found, wipe: Sequence[str]) -> list[Action]:
+def plan(wanted: Sequence[Group], found: Found, wipeable: Sequence[str]) -> list[Action]:
     """Return the steps from what is there to what is wanted. Raises VolumesError with all refusals."""
-    problems = refusals(wanted, found, wipe)
+    problems = refusals(wanted, found, wipeable)
     if problems:
         raise VolumesError("; ".join(problems))
     actions: list[Action] = []
@@ -131,20 +100,20 @@ def plan(wanted: Sequence[Group], found: Found, wipe: Sequence[str]) -> list[Act
             before, after = {"disks": list(there.disks)}, {"disks": [*there.disks, *new]}
             actions.append(Action("update", "volume group", group.name, before, after))
         if group.thin_pool and (there is None or there.thin_pool != group.thin_pool):
-            actions.append(
-                Action("create", "thin pool", f"{group.name}/{group.thin_pool}", None, {"size": POOL_EXTENTS})
-            )
+            size = GROWING_EXTENTS if group.profile else POOL_EXTENTS
+            fields = {"size": size, "profile": group.profile}
+            actions.append(Action("create", "thin pool", f"{group.name}/{group.thin_pool}", None, fields))
     return actions
 
 
-def commands(action: Action, partitions: Sequence[str] = ()) -> list[list[str]]:
-    """Return the commands that carry out an action."""
-    if action.what == "content of disk":
-        return [["wipefs", "--all", "--quiet", path] for path in (*partitions, action.name)]
+def commands(action: Action) -> list[list[str]]:
+    """Return the commands that carry out an action on a group or a pool."""
     if action.what == "thin pool":
         group, _, pool = action.name.partition("/")
-        start = ["lvcreate", "--yes", "--quiet", "--type", "thin-pool", "--extents", POOL_EXTENTS]
-        return [[*start, "--name", pool, group]]
+        after = action.after or {}
+        start = ["lvcreate", "--yes", "--quiet", "--type", "thin-pool", "--extents", after["size"]]
+        profile = ["--metadataprofile", after["profile"]] if after["profile"] else []
+        return [[*start, *profile, "--name", pool, group]]
     disks = list((action.after or {})["disks"])
     if action.kind == "create":
         return [["vgcreate", "--quiet", "--addtag", TAG, action.name, *disks]]
@@ -158,7 +127,6 @@ def parse_groups(volumes: str, logical: str) -> tuple[dict[str, Group], dict[str
     `volumes` has pv_name, vg_name and vg_tags; `logical` has vg_name, lv_name and segtype.
     """
     rows = json.loads(volumes)["report"][0]["pv"]
-    owner = {os.path.realpath(row["pv_name"]): row["vg_name"] for row in rows}
     pools = {
         row["vg_name"]: row["lv_name"]
         for row in json.loads(logical)["report"][0]["lv"]
@@ -172,49 +140,7 @@ def parse_groups(volumes: str, logical: str) -> tuple[dict[str, Group], dict[str
         members = (*groups[name].disks, row["pv_name"]) if name in groups else (row["pv_name"],)
         tags = tuple(tag for tag in row["vg_tags"].split(",") if tag)
         groups[name] = Group(name, members, pools.get(name, ""), tags)
-    return groups, owner
-
-
-def parse_disk(path: str, tree: str, signatures: str, owner: Mapping[str, str]) -> Disk:
-    """Read `lsblk` of one disk with all that is on it, and `wipefs`, both in JSON."""
-    top = json.loads(tree)["blockdevices"][0]
-    parts = [node for node in _nodes(top.get("children") or []) if node["type"] == "part"]
-    real = os.path.realpath(path)
-    used = [
-        f"{node['path']} is mounted at {where}"
-        for node in _nodes([top])
-        for where in node["mountpoints"] or []
-        if where
-    ]
-    stacked = [node for node in _nodes(top.get("children") or []) if node["type"] != "part"]
-    mine = owner.get(real, "")
-    used += [f"{node['path']} ({node['type']}) is active on it" for node in stacked]
-    found = json.loads(signatures).get("signatures") or [] if signatures.strip() else []
-    return Disk(
-        path=path,
-        size_bytes=int(top["size"]),
-        read_only=bool(top["ro"]),
-        signatures=tuple(dict.fromkeys(item["type"] for item in found)),
-        partitions=tuple(node["path"] for node in parts),
-        in_use=tuple(used),
-        is_volume=real in owner,
-        group=mine,
-    )
-
-
-def _nodes(items: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    for item in items:
-        yield item
-        yield from _nodes(item.get("children") or [])
-
-
-def call(command: Sequence[str]) -> str:
-    """Run a command and return its output. Raises VolumesError with what it said."""
-    environment = {**os.environ, "LC_ALL": "C", "LVM_SUPPRESS_FD_WARNINGS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
-    if done.returncode != 0:
-        raise VolumesError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
+    return groups, parse_owners(volumes)
 
 
 def read(wanted: Sequence[Group]) -> Found:
@@ -226,42 +152,16 @@ def read(wanted: Sequence[Group]) -> Found:
         volumes = call(["pvs", *report, "-o", "pv_name,vg_name,vg_tags"])
         logical = call(["lvs", *report, "-o", "vg_name,lv_name,segtype"])
         groups, owner = parse_groups(volumes, logical)
-    known = call(["lsblk", "--noheadings", "--nodeps", "--paths", "--output", "NAME"]).split()
-    disks = {path: _look(path, owner) for group in wanted for path in group.disks}
-    return Found(disks, groups, known)
-
-
-def has_lvm() -> bool:
-    """Say whether LVM's tools are installed."""
-    return os.access("/usr/sbin/vgcreate", os.X_OK)
-
-
-def _look(path: str, owner: Mapping[str, str]) -> Disk:
-    if not os.path.exists(path):
-        return Disk(path, exists=False)
-    columns = "PATH,TYPE,SIZE,RO,MOUNTPOINTS"
-    tree = call(["lsblk", "--json", "--bytes", "--output", columns, path])
-    return parse_disk(path, tree, call(["wipefs", "--json", "--no-act", path]), owner)
+    disks = {path: look(path, owner) for group in wanted for path in group.disks}
+    return Found(disks, groups, known_disks())
 
 
 def apply(action: Action, found: Found) -> None:
-    """Carry out an action. A wiped disk's own volume group goes with it when nothing else is in it."""
-    partitions: Sequence[str] = ()
+    """Carry out an action."""
     if action.what == "content of disk":
         disk = found.disks[action.name]
-        partitions = disk.partitions
-        if disk.group:
-            others = [
-                path for path in found.groups[disk.group].disks if os.path.realpath(path) != os.path.realpath(disk.path)
-            ]
-            if others:
-                raise VolumesError(
-                    f"its volume group {disk.group} has other disks too: {', '.join(others)}; take it out by hand"
-                )
-            call(["vgremove", "--yes", "--force", "--quiet", disk.group])
-    for command in commands(action, partitions):
+        wipe(disk, found.groups[disk.group].disks if disk.group else ())
+        return
+    for command in commands(action):
         call(command)
-    if partitions:
-        call(["blockdev", "--rereadpt", action.name])
-    if action.what != "content of disk":
-        call(["udevadm", "settle", "--timeout=30"])
+    settle()

@@ -58,14 +58,9 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError
 from ansible_collections.updraft.cloud.plugins.module_utils.reconcile import Action, run
-from ansible_collections.updraft.cloud.plugins.module_utils.volume_groups import (
-    Group,
-    VolumesError,
-    apply,
-    plan,
-    read,
-)
+from ansible_collections.updraft.cloud.plugins.module_utils.volume_groups import Group, apply, plan, read
 
 
 def main() -> None:
@@ -88,7 +83,7 @@ def main() -> None:
     try:
         found = read(wanted)
         actions = plan(wanted, found, module.params["wipe"])
-    except VolumesError as error:
+    except DisksError as error:
         module.fail_json(msg=str(error))
 
     def carry_out(action: Action) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """systemd-networkd's files for a machine's links: the pure part of the role network.
 
-A link is {interface, parent, vlan, members, mtu, address, prefix, gateway}; all but `interface` may be missing.
+A link is {interface, parent, vlan, members, mtu, address, prefix, gateway, keep}; all but `interface` may be missing.
 `interface` with a `vlan` is a VLAN on `parent`, with `members` a bridge of these; else it is what is plugged in.
+`keep` leaves addresses alone that others put there.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class _Interface:
     mtu: int = 0
     vlan: int = 0
     bridge: str = ""
+    keep: bool = False
     vlans: list[str] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
     routes: list[tuple[str, int]] = field(default_factory=list)
@@ -54,6 +56,7 @@ def _interfaces(links: Sequence[Mapping[str, Any]]) -> dict[str, _Interface]:
         name, mtu = str(link["interface"]), int(link.get("mtu") or 1500)
         item = found.setdefault(name, _Interface(name))
         item.mtu = max(item.mtu, mtu)
+        item.keep = item.keep or bool(link.get("keep"))
         if link.get("address"):
             item.addresses.append(f"{link['address']}/{link['prefix']}")
             if link.get("gateway"):
@@ -99,6 +102,8 @@ def _network(item: _Interface) -> str:
     else:
         # Open vSwitch takes interfaces into its bridges; networkd would take them out again.
         lines.append("KeepMaster=yes")
+    if item.keep:
+        lines.append("KeepConfiguration=static")
     lines += [f"VLAN={vlan}" for vlan in item.vlans]
     if not item.addresses or item.kind == "bridge":
         lines.append("ConfigureWithoutCarrier=yes")

@@ -130,7 +130,8 @@ def _disk(path: str, disk: Mapping[str, Any], wanted: Mapping[str, Any], what: s
         yield what, "read-only", "writable", "Remove its write protection, or name another disk."
     if disk["size"] < least * GIB:
         yield what, f"{disk['size'] / GIB:.1f} GiB", f"{least} GiB or more", "Name a larger disk."
-    ours = disk["volume_groups"] == [wanted["volume_group"]] and not disk["mounts"]
+    member = disk.get("array") and disk["array"] in wanted.get("arrays", ())
+    ours = (member or disk["volume_groups"] == [wanted["volume_group"]]) and not disk["mounts"]
     if disk["content"] and not ours and path not in wanted["wipe"]:
         found = ", ".join([*disk["content"], *(f"volume group {name}" for name in disk["volume_groups"] if name)])
         mounted = f", mounted at {', '.join(disk['mounts'])}" if disk["mounts"] else ""

@@ -34,6 +34,15 @@ PROVISIONING: Mapping[str, int] = {
     "databases.registrar": 32,
 }
 
+#: Secrets of a site whose storage nodes mirror each other: the two directions of CHAP between the legs.
+MIRROR: Mapping[str, int] = {"mirror.password": 16, "mirror.mutual_password": 16}
+
+#: Secrets of a site whose hypervisors have storage pools: there the target proves itself, too.
+POOLS: Mapping[str, int] = {"chap.mutual_password": 16}
+
+#: What only a person knows: the passwords of the controllers that switch machines on and off, by machine.
+POWER = "power"
+
 #: Groups that are there even when no service or project needs a secret in them.
 GROUPS = ("databases", "messaging", "users", "projects")
 
@@ -65,12 +74,22 @@ def password(length: int = 32) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
-def wanted(services: Iterable[str], projects: Iterable[str], *, provisioning: bool = False) -> list[Secret]:
-    """Every secret of a site but its CA, for these services and the projects of its cloud.yml.
+def wanted(
+    services: Iterable[str],
+    projects: Iterable[str],
+    *,
+    provisioning: bool = False,
+    mirror: bool = False,
+    pools: bool = False,
+) -> list[Secret]:
+    """Every secret of a site but its CA and those of `unwritten`, for these services and projects of its cloud.yml.
 
-    provisioning: whether machines boot by network.
+    provisioning: whether machines boot by network. mirror: whether storage nodes mirror each other.
+    pools: whether hypervisors have storage pools.
     """
-    names = dict(SECRETS) | (dict(PROVISIONING) if provisioning else {})
+    names = dict(SECRETS)
+    for there, more in ((provisioning, PROVISIONING), (mirror, MIRROR), (pools, POOLS)):
+        names |= more if there else {}
     for service in services:
         names[f"databases.{service}"] = 32
         if service in MESSAGING:
@@ -101,6 +120,13 @@ def complete(
         tree["ca_certificate"], tree["ca_key"] = authority()
         added += ["ca_certificate", "ca_key"]
     return tree, sorted(added)
+
+
+def unwritten(tree: Mapping[str, object], machines: Iterable[str]) -> list[str]:
+    """The secrets that nobody can make and that are missing: the passwords of these machines' power controllers."""
+    there = tree.get(POWER)
+    known = there if isinstance(there, Mapping) else {}
+    return [f"{POWER}.{name}" for name in machines if not known.get(name)]
 
 
 def _add(tree: Tree, secret: Secret) -> bool:

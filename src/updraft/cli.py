@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     drift_parser = command("drift", drift, "show where the hosts differ from the model; change nothing", inventory, raw)
     drift_parser.usage = "./updraft drift [--raw] INVENTORY [-- ANSIBLE-PLAYBOOK ARGUMENTS]"
     _joining_parsers(command, raw)
+    _storage_parsers(command, inventory, raw)
     test_parser = command("test", test, "check everything that a change of Updraft has to pass")
     test_parser.add_argument("--list", action="store_true", help="name the checks, in their order, and stop")
     test_parser.add_argument("--long", action="store_true", help="also the checks that take long")
@@ -83,6 +84,16 @@ def _joining_parsers(command: Callable[..., argparse.ArgumentParser], raw: argpa
     )
     made.add_argument("node", metavar="NODE")
     made.add_argument("--force", action="store_true", help="although instances are left on it, which are lost then")
+
+
+def _storage_parsers(
+    command: Callable[..., argparse.ArgumentParser], inventory: argparse.ArgumentParser, raw: argparse.ArgumentParser
+) -> None:
+    """The commands for volumes on two servers."""
+    made = command("storage", show_storage, "tell how the mirror of the volumes is", inventory, raw)
+    made.add_argument("--json", action="store_true", help="everything that the servers tell, as JSON")
+    text = "go on: have the other leg serve when one is lost (volumes.mirror.failover: by_itself)"
+    made.add_argument("--watch", action="store_true", help=text)
 
 
 def _number(text: str) -> int:
@@ -210,6 +221,15 @@ def drift(options: argparse.Namespace) -> int:
     from updraft import commands
 
     return commands.drift(find_site(options.inventory), _playbook(None), options.rest, options.typed, raw=options.raw)
+
+
+def show_storage(options: argparse.Namespace) -> int:
+    """`storage INVENTORY [--json|--watch]`."""
+    from updraft import storage, storage_watch
+
+    if options.watch:
+        return storage_watch.watch(find_site(options.inventory), options.typed, raw=options.raw)
+    return storage.show(find_site(options.inventory), options.typed, as_json=options.json, raw=options.raw)
 
 
 def show_hosts(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,9 +21,9 @@ DIFFERS = 3
 
 
 @contextmanager
-def session_of(site: Site, record: Record, *, raw: bool) -> Iterator[Session]:
-    """A command at work on a site: locked, with its display, ended in order by a signal."""
-    display = make_display()
+def session_of(site: Site, record: Record, *, raw: bool, quiet: bool = False) -> Iterator[Session]:
+    """A command at work on a site: locked, with its display (none if quiet), ended in order by a signal."""
+    display = make_display(io.StringIO() if quiet else None)
     session = Session(site, display, record, raw=raw)
     try:
         with session.signals():
@@ -53,7 +54,12 @@ def make_secrets(site: Site) -> int:
         added = vault.ensure_secrets(site)
     for name in added:
         print(f"made {name}")
-    print(f"{site.secrets_file}: {len(added)} made, the others were there" if added else "all secrets are there")
+    missing = vault.unwritten_secrets(site)
+    for name in missing:
+        print(f"missing {name}: only you know it; `ansible-vault edit {site.secrets_file}`, below {vault.VARIABLE}")
+    if added or not missing:
+        made = f"{site.secrets_file}: {len(added)} made, the others were there"
+        print(made if added else "all secrets are there")
     return 0
 
 

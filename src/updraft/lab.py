@@ -126,7 +126,7 @@ def _step(
     """Do one stage."""
     if step.name == "secrets":
         return _secrets(session, make_secrets)
-    if step.name in ("provision", "nodes") and (reason := _no_need(session.site, step.name)):
+    if step.name in ("provision", "nodes", "proof") and (reason := _no_need(session.site, step.name)):
         session.display.line(f"{step.name}: skipped, {reason}")
         return StageResult(step.name, "skipped", reason=reason)
     if step.name == "proof":
@@ -145,7 +145,9 @@ def _step(
 
 
 def _no_need(site: Site, step: str) -> str | None:
-    """Why nothing has to boot by network, or nothing has to be made ready for it; None when it has."""
+    """Why nothing has to boot by network, be made ready for it, or be proved as a tenant; None when it has."""
+    if step == "proof":
+        return "a cloud without services has no tenants" if site.cloud.get("services") == [] else None
     if not bare_machines(site):
         return "no machine of the lab boots by network"
     if step == "provision" and (site.state / RECORD).exists():

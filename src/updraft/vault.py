@@ -12,6 +12,7 @@ from ansible.parsing.vault import AnsibleVaultError, VaultLib, VaultSecret
 from ansible_collections.updraft.cloud.plugins.plugin_utils import secrets
 from ansible_collections.updraft.cloud.plugins.plugin_utils.ca import make_authority
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model import SERVICES
+from ansible_collections.updraft.cloud.plugins.plugin_utils.model.inventory import read
 from updraft.report import write_private
 from updraft.site import Refusal, Site
 
@@ -26,8 +27,13 @@ def ensure_secrets(site: Site) -> list[str]:
     vault = _vault(site)
     existing = _read(site, vault)
     services = site.cloud.get("services", SERVICES)  # an empty list means none: hypervisors alone
-    provisioning = site.cloud.get("provisioning") is not None
-    want = secrets.wanted(services, site.cloud.get("projects") or {}, provisioning=provisioning)
+    want = secrets.wanted(
+        services,
+        site.cloud.get("projects") or {},
+        provisioning=site.cloud.get("provisioning") is not None,
+        mirror=bool((site.cloud.get("volumes") or {}).get("mirror")),
+        pools=bool((site.cloud.get("compute") or {}).get("storage_pools")),
+    )
     try:
         tree, added = secrets.complete(existing, want, lambda: make_authority(f"Updraft site {site.name}"))
     except secrets.SecretsError as error:
@@ -37,6 +43,13 @@ def ensure_secrets(site: Site) -> list[str]:
         site.secrets_file.parent.mkdir(parents=True, exist_ok=True)
         write_private(site.secrets_file, vault.encrypt(text).decode("utf-8"))
     return added
+
+
+def unwritten_secrets(site: Site) -> list[str]:
+    """The dotted names of secrets that only a person knows and has not written yet. The site's model is right."""
+    _, derived = read(site.cloud_file)
+    machines = [name for name, variables in derived.hosts.items() if variables["cloud_node"]["power"]]
+    return secrets.unwritten(secrets_of(site), machines) if machines else []
 
 
 def secrets_of(site: Site) -> dict[str, Any]:

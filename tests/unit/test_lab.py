@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -81,6 +82,13 @@ def test_the_first_run_does_all_and_the_second_proves_nothing_anew(session: Sess
         "hosts": {},
     }
     assert (report["status"], report["changed"], report["tenant"]) == ("ok", 0, {"name": "proof"})
+
+
+def test_without_services_there_is_nobody_to_prove_it(session: Session, fake: Fake) -> None:
+    site = dataclasses.replace(session.site, cloud={**session.site.cloud, "services": []})
+    assert up(dataclasses.replace(session, site=site), fake) == ALL[:-1]
+    report: dict[str, Any] = read_json(site.state / "report.json") or {}
+    assert (report["status"], report["stages"][-1]["reason"]) == ("ok", "a cloud without services has no tenants")
 
 
 def test_a_change_is_proved(session: Session, fake: Fake) -> None:

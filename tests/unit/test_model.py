@@ -156,6 +156,7 @@ def test_interfaces_have_their_vlan_and_the_nodes_own_names(roles: Path) -> None
         "address": "10.0.1.33",
         "prefix": 24,
         "gateway": None,
+        "keep": False,
     }
 
 
@@ -330,7 +331,7 @@ def test_the_roles_of_this_checkout_can_be_read() -> None:
     assert {item.service for item in found if item.service} == set(SERVICES)
     assert all(item.name and item.on for item in found)
     networks = {port.network for item in found for port in item.ports}
-    assert networks <= {"management", "storage", "provider", "provisioning"}
+    assert networks <= {"management", "storage", "storage2", "provider", "provisioning"}
 
 
 def test_hypervisors_alone_need_no_control_node(roles: Path) -> None:
@@ -359,7 +360,7 @@ def test_a_wrong_footprint_is_named(tmp_path: Path, text: str, what: str) -> Non
         footprints((), tmp_path)
 
 
-@pytest.mark.parametrize("site", ["lab", "rack"])
+@pytest.mark.parametrize("site", ["lab", "lab-storage", "rack"])
 def test_the_examples_are_right(site: str) -> None:
     out = io.StringIO()
     file = ROOT / "inventories" / site / "cloud.yml"

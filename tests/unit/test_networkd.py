@@ -42,6 +42,13 @@ def test_a_vlan_is_made_on_its_parent_which_takes_packets_as_large() -> None:
     assert "Address=" not in found["eno1.network"]
 
 
+def test_addresses_that_others_put_there_stay_where_this_is_asked_for() -> None:
+    assert "KeepConfiguration" not in texts(PLAIN)["eth0.network"]
+    found = texts({**PLAIN, "keep": True}, {**TAGGED, "parent": "eth0"})
+    assert "KeepConfiguration=static" in found["eth0.network"].splitlines()
+    assert "KeepConfiguration" not in found["vlan20.network"]
+
+
 def test_an_interface_can_have_an_address_and_carry_a_vlan() -> None:
     found = texts({**PLAIN, "interface": "eno1", "parent": "eno1"}, TAGGED)
     assert "Address=10.0.0.5/24" in found["eno1.network"] and "VLAN=vlan20" in found["eno1.network"]

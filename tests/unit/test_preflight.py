@@ -173,4 +173,5 @@ def test_a_disk_tells_all_that_is_on_it() -> None:
         "content": ["gpt", "part vdb1", "LVM2_member"],
         "mounts": ["/srv"],
         "volume_groups": ["data"],
+        "array": "",
     }

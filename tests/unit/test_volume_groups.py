@@ -9,14 +9,15 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.updraft.cloud.plugins.module_utils import volume_groups as vg
+from ansible_collections.updraft.cloud.plugins.module_utils.disks import Disk
 
-BLANK = vg.Disk("/dev/sdb", size_bytes=8 << 30)
+BLANK = Disk("/dev/sdb", size_bytes=8 << 30)
 WANTED = [vg.Group("cinder-volumes", ("/dev/sdb",), "cinder-volumes-pool")]
 OURS = vg.Group("cinder-volumes", ("/dev/sdb",), "cinder-volumes-pool", ("updraft",))
 MEMBER = replace(BLANK, is_volume=True, group="cinder-volumes", signatures=("LVM2_member",))
 
 
-def found(*disks: vg.Disk, groups: tuple[vg.Group, ...] = ()) -> vg.Found:
+def found(*disks: Disk, groups: tuple[vg.Group, ...] = ()) -> vg.Found:
     return vg.Found(
         {disk.path: disk for disk in disks}, {group.name: group for group in groups}, ["/dev/sda", "/dev/sdb"]
     )
@@ -60,7 +61,7 @@ def test_a_second_disk_extends_the_group() -> None:
         (replace(BLANK, is_volume=True, group="data"), "a physical volume of the volume group data"),
     ],
 )
-def test_a_disk_that_holds_something_is_refused_with_the_cure(disk: vg.Disk, said: str) -> None:
+def test_a_disk_that_holds_something_is_refused_with_the_cure(disk: Disk, said: str) -> None:
     with pytest.raises(vg.VolumesError) as caught:
         vg.plan(WANTED, found(disk), [])
     assert said in str(caught.value)
@@ -74,10 +75,10 @@ def test_a_disk_that_holds_something_is_refused_with_the_cure(disk: vg.Disk, sai
     [
         (replace(BLANK, in_use=("/dev/sdb1 is mounted at /",)), "is in use: /dev/sdb1 is mounted at /"),
         (replace(BLANK, read_only=True), "is read-only"),
-        (vg.Disk("/dev/sdb", exists=False), "is not there. Disks of this machine: /dev/sda, /dev/sdb"),
+        (Disk("/dev/sdb", exists=False), "is not there. Disks of this machine: /dev/sda, /dev/sdb"),
     ],
 )
-def test_a_disk_in_use_is_refused_whatever_the_word(disk: vg.Disk, said: str) -> None:
+def test_a_disk_in_use_is_refused_whatever_the_word(disk: Disk, said: str) -> None:
     with pytest.raises(vg.VolumesError, match=said):
         vg.plan(WANTED, found(disk), ["/dev/sdb"])
 
@@ -89,14 +90,9 @@ def test_a_foreign_group_of_that_name_is_refused() -> None:
 
 def test_all_refusals_come_at_once() -> None:
     wanted = [replace(WANTED[0], disks=("/dev/sdb", "/dev/sdc"))]
-    disks = (replace(BLANK, signatures=("xfs",)), vg.Disk("/dev/sdc", exists=False))
+    disks = (replace(BLANK, signatures=("xfs",)), Disk("/dev/sdc", exists=False))
     with pytest.raises(vg.VolumesError, match=r"xfs.*; /dev/sdc is not there"):
         vg.plan(wanted, found(*disks), [])
-
-
-def test_partitions_are_wiped_before_their_disk() -> None:
-    action = vg.plan(WANTED, found(replace(BLANK, partitions=("/dev/sdb1",))), ["/dev/sdb"])[0]
-    assert [command[-1] for command in vg.commands(action, ["/dev/sdb1"])] == ["/dev/sdb1", "/dev/sdb"]
 
 
 def test_the_reports_of_lvm_are_read() -> None:
@@ -111,16 +107,3 @@ def test_the_reports_of_lvm_are_read() -> None:
     groups, owner = vg.parse_groups(json.dumps(volumes), json.dumps(logical))
     assert groups == {"cinder-volumes": replace(OURS, tags=("a", "updraft"))}
     assert owner == {"/dev/sdb": "cinder-volumes", "/dev/sdc": ""}
-
-
-def test_a_disk_with_a_mounted_partition_and_an_active_volume_is_read() -> None:
-    disk = {"path": "/dev/sdb", "type": "disk", "size": 8 << 30, "ro": False, "mountpoints": [None]}
-    tree = {"blockdevices": [{**disk, "children": [
-        {"path": "/dev/sdb1", "type": "part", "mountpoints": ["/boot"]},
-        {"path": "/dev/sdb2", "type": "part", "mountpoints": [], "children": [
-            {"path": "/dev/mapper/data", "type": "lvm", "mountpoints": [None]}]},
-    ]}]}  # fmt: skip
-    read = vg.parse_disk("/dev/sdb", json.dumps(tree), '{"signatures": [{"type": "gpt"}, {"type": "gpt"}]}', {})
-    assert read.partitions == ("/dev/sdb1", "/dev/sdb2")
-    assert read.signatures == ("gpt",)
-    assert read.in_use == ("/dev/sdb1 is mounted at /boot", "/dev/mapper/data (lvm) is active on it")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from .problems import Problems, did_you_mean, join
 from .source import is_secret
-from .values import Doc, Number, Text
+from .values import Doc, Number, Text, Twice
 
 T = TypeVar("T")
 BROKEN = object()
@@ -145,7 +145,7 @@ class Builder:
             built = self.build(bare, data, path)
             return BROKEN if built is None else built
         if origin is tuple:
-            return self._list(get_args(bare)[0], data, path)
+            return self._list(get_args(bare)[0], data, path, note(notes, Twice))
         if origin is dict:
             key, item = get_args(bare)
             return self._mapping(key, item, data, path)
@@ -153,7 +153,7 @@ class Builder:
             return self._choice(get_args(bare), data, path)
         return self._scalar(bare, notes, data, path)
 
-    def _list(self, hint: Any, data: Any, path: str) -> Any:
+    def _list(self, hint: Any, data: Any, path: str, twice: Twice | None) -> Any:
         bare, notes, _ = peel(hint)
         if not isinstance(data, list):
             cure = f"in brackets, [{data}]" if isinstance(data, str | int) else f"of {_wanted(bare, notes)}"
@@ -164,7 +164,8 @@ class Builder:
             here = f"{path}[{number}]"
             value = self.value(hint, item, here)
             if value is not BROKEN and value in made:
-                self.problems.add(here, f"'{item}' is in the list already", "remove one of the two")
+                told = twice or Twice("is in the list already", "remove one of the two")
+                self.problems.add(here, f"'{item}' {told.text}", told.cure)
             elif value is not BROKEN:
                 made.append(value)
         return tuple(made)

@@ -8,6 +8,7 @@ from .check_networks import check_networks
 from .check_nodes import check_nodes
 from .check_provisioning import check_provisioning
 from .check_roles import check_roles
+from .check_storage import check_storage
 from .check_tenants import check_tenants
 from .expand import Expanded
 from .problems import Problems
@@ -19,6 +20,7 @@ def check(site: Site, expanded: Expanded, problems: Problems) -> None:
     check_networks(site, problems)
     check_roles(site, expanded, problems)
     check_nodes(site, expanded, problems)
+    check_storage(site, expanded, problems)
     check_provisioning(site, expanded, problems)
     check_tenants(site, problems)
     check_lab(site, expanded, problems)

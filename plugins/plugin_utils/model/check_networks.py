@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from .expand import MANAGEMENT, PROVIDER
+from .expand import MANAGEMENT, PROVIDER, STORAGES
 from .problems import Problems, did_you_mean
 from .types import Network, Site
 from .values import AddressRange
@@ -30,7 +30,7 @@ def need_network(site: Site, name: str, why: str, problems: Problems) -> None:
     path = f"networks.{name}"
     if name in site.networks or problems.under(path) or problems.at("networks"):
         return
-    others = [key for key in site.networks if key not in (MANAGEMENT, PROVIDER, "storage")]
+    others = [key for key in site.networks if key not in (MANAGEMENT, PROVIDER, *STORAGES)]
     near = did_you_mean(name, others)
     hint = f"is '{near.split(chr(39))[1]}' meant to be it?" if near.startswith("did you mean") else ""
     cure = hint or f"write {name}: {{cidr: 10.0.0.0/24, interface: eth0}} with the right values"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from netaddr import IPAddress
 
 from .check_networks import ranges, usable
-from .expand import MANAGEMENT, ON_STORAGE, PROVIDER, STORAGE, Expanded, addresses_of, links_of, shadow
+from .expand import MANAGEMENT, PROVIDER, STORAGES, Expanded, addresses_of, following, links_of, shadow
 from .problems import Problems, did_you_mean
 from .types import ROLES, Network, Node, Site
 
@@ -23,6 +23,7 @@ def check_nodes(site: Site, expanded: Expanded, problems: Problems) -> None:
         network.gateway: f"networks.{network.name}.gateway" for network in site.networks.values() if network.gateway
     }
     macs: dict[str, str] = {}
+    controllers: dict[IPAddress, str] = {}
     for node in expanded.nodes.values():
         path = expanded.paths[node.name]
         _name(node, path, problems)
@@ -33,6 +34,8 @@ def check_nodes(site: Site, expanded: Expanded, problems: Problems) -> None:
         _mac(node, path, macs, problems)
         _disks(node, path, problems)
         _pool(site, node, path, problems)
+    for node in expanded.nodes.values():
+        _power(node, expanded.paths[node.name], controllers, used, problems)
     _idle(site, expanded, problems)
     _pools(site, expanded, problems)
     _wipe(site, expanded, problems)
@@ -62,13 +65,14 @@ def _names_of_networks(site: Site, node: Node, path: str, problems: Problems) ->
 
 def _follows(site: Site, node: Node, path: str, problems: Problems) -> None:
     """A storage address follows from the management address only where the host part fits."""
-    management, storage = site.networks.get(MANAGEMENT), site.networks.get(STORAGE)
-    if not management or not storage or STORAGE in node.addresses or not ON_STORAGE.intersection(node.roles):
+    management = site.networks.get(MANAGEMENT)
+    if not management or node.address not in management.cidr:
         return
-    if node.address in management.cidr and shadow(node.address, management, storage) is None:
-        text = f"the host part of {node.address} does not fit in networks.storage ({storage.cidr})"
-        cure = f"write addresses: {{storage: ...}} with an address from {usable(storage)}"
-        problems.add(f"{path}.address", text + _label(node, path), cure)
+    for network in following(site, node):
+        if shadow(node.address, management, network) is None:
+            text = f"the host part of {node.address} does not fit in networks.{network.name} ({network.cidr})"
+            cure = f"write addresses: {{{network.name}: ...}} with an address from {usable(network)}"
+            problems.add(f"{path}.address", text + _label(node, path), cure)
 
 
 def _addresses(site: Site, node: Node, path: str, used: dict[IPAddress, str], problems: Problems) -> None:
@@ -80,9 +84,9 @@ def _addresses(site: Site, node: Node, path: str, used: dict[IPAddress, str], pr
         if not written and wrong:
             continue  # what follows from a wrong address needs no word of its own
         shown = f"{address}{_label(node, path)}" if written else f"{address}, which follows on {name},"
-        fault = _fault(network, address)
-        if fault or address in used:
-            text, cure = fault or (f"is also {used[address]}", "give each machine an address of its own")
+        wrong_there = fault(network, address)
+        if wrong_there or address in used:
+            text, cure = wrong_there or (f"is also {used[address]}", "give each machine an address of its own")
             if not written:
                 cure += f" as addresses: {{{name}: ...}}"
             problems.add(here, f"{shown} {text}", cure)
@@ -90,7 +94,7 @@ def _addresses(site: Site, node: Node, path: str, used: dict[IPAddress, str], pr
         used.setdefault(address, here if path == f"nodes.{node.name}" else f"{here} ({node.name})")
 
 
-def _fault(network: Network, address: IPAddress) -> tuple[str, str] | None:
+def fault(network: Network, address: IPAddress) -> tuple[str, str] | None:
     """What is wrong with a machine's address on a network, and the cure."""
     if address not in network.cidr:
         return f"is not in networks.{network.name} ({network.cidr})", f"write an address from {usable(network)}"
@@ -118,6 +122,22 @@ def _interfaces(site: Site, node: Node, path: str, problems: Problems) -> None:
             problems.add(
                 here, text, f"write another interface, or tag one of the two with a vlan (networks.{name}.vlan)"
             )
+
+
+def _power(
+    node: Node, path: str, controllers: dict[IPAddress, str], used: dict[IPAddress, str], problems: Problems
+) -> None:
+    if node.power is None:
+        return
+    here = f"{path}.power"
+    if node.power.insecure and node.power.kind != "redfish":
+        cure = "remove it, or write kind: redfish"
+        problems.add(f"{here}.insecure", f"{node.power.kind} shows no certificate", cure)
+    own = f"{here}.address{_label(node, path)}"
+    other = used.get(node.power.address) or controllers.setdefault(node.power.address, own)
+    if other != own:
+        text = f"{node.power.address}{_label(node, path)} is also {other}"
+        problems.add(f"{here}.address", text, "give each machine the controller of its own")
 
 
 def _mac(node: Node, path: str, macs: dict[str, str], problems: Problems) -> None:
@@ -158,7 +178,7 @@ def _pool(site: Site, node: Node, path: str, problems: Problems) -> None:
 
 def _idle(site: Site, expanded: Expanded, problems: Problems) -> None:
     """A network that nobody is on is most likely another one's name, misspelt."""
-    usual = (MANAGEMENT, STORAGE, PROVIDER)
+    usual = (MANAGEMENT, *STORAGES, PROVIDER)
     used = {name for node in expanded.nodes.values() for name in node.addresses}
     for name in site.networks:
         if name not in usual and name not in used and not problems.under("nodes", f"networks.{name}"):

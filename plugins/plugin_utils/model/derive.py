@@ -18,6 +18,7 @@ from .provisioning import provisioning, registered
 from .query import answer
 from .registered import machine_of
 from .registration import STATES, Registration
+from .storage import Storage
 from .types import ROLES, Network, Node, Site
 from .values import AddressRange
 
@@ -40,13 +41,14 @@ def derive(site: Site, expanded: Expanded, state: Path, root: Path = ROOT) -> De
     nodes = expanded.present()
     links = {node.name: links_of(site, node) for node in nodes}
     groups = group(nodes)
-    ledger = Ledger(site, groups, {name: _addresses(found) for name, found in links.items()})
+    storage = Storage(site, nodes, links)
+    ledger = Ledger(site, groups, {name: _addresses(found) for name, found in links.items()}, storage)
     cloud = _cloud(site, nodes, groups, prints, ledger)
     cloud["provisioning"] = provisioning(site, expanded)
     if cloud["provisioning"] is not None:
         cloud["provisioning"]["packages"] = _packages(prints, expanded, cloud["provisioning"]["roles"])
     cloud["registered"], cloud["away"] = registered(expanded)
-    shared = _Shared(site, prints, ledger, cloud["endpoint"])
+    shared = _Shared(site, prints, ledger, storage, cloud["endpoint"])
     hosts: dict[str, Variables] = {}
     for node in nodes:
         one = expanded.registered.get(node.name)
@@ -197,8 +199,10 @@ def _project(site: Site, name: str) -> Variables:
 class _Shared:
     """What the nodes of one site share; nodes with the same roles share their lists, too."""
 
-    def __init__(self, site: Site, prints: tuple[Footprint, ...], ledger: Ledger, endpoint: Variables) -> None:
-        self.site, self.prints, self.ledger, self.endpoint = site, prints, ledger, endpoint
+    def __init__(
+        self, site: Site, prints: tuple[Footprint, ...], ledger: Ledger, storage: Storage, endpoint: Variables
+    ) -> None:
+        self.site, self.prints, self.ledger, self.storage, self.endpoint = site, prints, ledger, storage, endpoint
         self.placed: dict[tuple[str, ...], Variables] = {}
 
     def node(self, node: Node, links: dict[str, Link]) -> Variables:
@@ -209,10 +213,13 @@ class _Shared:
             **_brief(self.site, node),
             **self._placed(node.roles, prints),
             "interfaces": {name: link.interface for name, link in links.items()},
-            "links": {name: _link(link) for name, link in links.items()},
+            # What has the service address of a mirror, now and then, keeps what others put there.
+            "links": {name: _link(link, self.storage.service(node, name) is not None) for name, link in links.items()},
             "mac": node.mac,
             "disks": list(node.disks),
             "system_disk": node.system_disk,
+            "storage": self.storage.node(node),
+            "power": plain(node.power),
             "ports": [entry for item in prints for entry in self.ledger.resolved(item, node, links)],
             "certificates": self._certificates(node, prints, links),
             # What boots by network is a virtual machine like the others once it has booted.
@@ -242,7 +249,7 @@ class _Shared:
         return [{**plain(item), "names": names, "addresses": addresses} for item in wanted.values()]
 
 
-def _link(link: Link) -> Variables:
+def _link(link: Link, keep: bool) -> Variables:
     network = link.network
     return {
         "interface": link.interface,
@@ -252,4 +259,5 @@ def _link(link: Link) -> Variables:
         "address": None if link.address is None else str(link.address),
         "prefix": network.cidr.prefixlen,
         "gateway": None if network.gateway is None else str(network.gateway),
+        "keep": keep,
     }

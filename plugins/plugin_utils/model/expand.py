@@ -14,11 +14,15 @@ from .registration import Registration
 from .types import Network, Node, Site, link_name
 
 MANAGEMENT, STORAGE, PROVIDER = "management", "storage", "provider"
+#: A second storage network: another path between compute and storage nodes.
+STORAGE2 = "storage2"
+STORAGES = (STORAGE, STORAGE2)
 
 #: The path of a machine that is written nowhere, and is known to the registrar alone, begins so.
 REGISTRAR = "registrar."
 MOST = 4096
-ON_STORAGE = {"control", "storage", "compute"}
+#: Roles whose nodes get an address on a storage network that follows from the management address.
+ON_STORAGE = {STORAGE: {"control", "storage", "compute"}, STORAGE2: {"storage", "compute"}}
 
 _RANGE = re.compile(r"(?P<head>[^\[]+)\[(?P<first>\d+):(?P<last>\d+)\](?P<tail>.*)")
 
@@ -88,7 +92,8 @@ def _names(key: str, node: Node, path: str, problems: Problems) -> list[str]:
             cure = f"remove it, or write each machine on its own with its {what}"
             problems.add(f"{path}.{key_of_one}", f"one {what} cannot be that of several machines", cure)
             return []
-    if any(address and int(address) + last - first >= 2**32 for address in (node.address, *node.addresses.values())):
+    counted = [node.address, *node.addresses.values(), node.power.address if node.power else None]
+    if any(address and int(address) + last - first >= 2**32 for address in counted):
         cure = "write a lower address: a range counts up from it"
         problems.add(f"{path}.address", f"there are no {last - first} addresses after it", cure)
         return []
@@ -100,7 +105,8 @@ def _numbered(node: Node, name: str, number: int) -> Node:
     if number == 0:
         return replace(node, name=name)
     addresses = {net: None if address is None else address + number for net, address in node.addresses.items()}
-    return replace(node, name=name, address=node.address + number, addresses=addresses)
+    power = node.power and replace(node.power, address=node.power.address + number)
+    return replace(node, name=name, address=node.address + number, addresses=addresses, power=power)
 
 
 def shadow(address: IPAddress, management: Network, network: Network) -> IPAddress | None:
@@ -111,14 +117,23 @@ def shadow(address: IPAddress, management: Network, network: Network) -> IPAddre
     return network.cidr.network + offset if offset < network.cidr.size else None
 
 
+def following(site: Site, node: Node) -> list[Network]:
+    """The storage networks on which a node has the host part of its management address."""
+    return [
+        site.networks[name]
+        for name, roles in ON_STORAGE.items()
+        if name in site.networks and name not in node.addresses and roles.intersection(node.roles)
+    ]
+
+
 def addresses_of(site: Site, node: Node) -> dict[str, IPAddress]:
-    """The addresses of a node by network: those written, and the storage address that follows."""
+    """The addresses of a node by network: those written, and the storage addresses that follow."""
     found = {MANAGEMENT: node.address}
-    management, storage = site.networks.get(MANAGEMENT), site.networks.get(STORAGE)
-    if management and storage and STORAGE not in node.addresses and ON_STORAGE.intersection(node.roles):
-        follows = shadow(node.address, management, storage)
+    management = site.networks.get(MANAGEMENT)
+    for network in following(site, node):
+        follows = shadow(node.address, management, network) if management else None
         if follows is not None:
-            found[STORAGE] = follows
+            found[network.name] = follows
     found.update({net: address for net, address in node.addresses.items() if address is not None})
     return {net: found[net] for net in site.networks if net in found}
 

@@ -48,7 +48,10 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What a role, or one component of a service, puts on the nodes with the roles `on`."""
+    """What a role, or one component of a service, puts on the nodes with the roles `on`.
+
+    beside: the service without which a role does nothing, or None.
+    """
 
     name: str
     service: str | None
@@ -57,6 +60,7 @@ class Footprint:
     packages: tuple[str, ...]
     certificates: tuple[Certificate, ...]
     ports: tuple[Port, ...]
+    beside: str | None = None
 
     def at(self, roles: tuple[str, ...]) -> bool:
         return applies(self.on, roles)
@@ -69,7 +73,11 @@ def applies(on: tuple[str, ...], roles: tuple[str, ...]) -> bool:
 
 def footprints(services: tuple[str, ...], root: Path = ROOT) -> tuple[Footprint, ...]:
     """All footprints of a cloud with these services. Raises FootprintError for a file that makes no sense."""
-    return tuple(item for item in _all(root) if item.service is None or item.service in services)
+    return tuple(
+        item
+        for item in _all(root)
+        if (item.service is None or item.service in services) and (item.beside is None or item.beside in services)
+    )
 
 
 @functools.cache
@@ -90,7 +98,7 @@ def _read(file: Path, name: str, service: str | None) -> Iterator[Footprint]:
             yield _footprint(data, name, service, None)
             return
         for component, part in parts.items():
-            yield _footprint(part, f"{name}-{component}", service, component)
+            yield _footprint({"beside": data.get("beside"), **part}, f"{name}-{component}", service, component)
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"'{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error)
         raise FootprintError(f"{file}: {what}") from error
@@ -108,6 +116,7 @@ def _footprint(data: Mapping[Any, Any], name: str, service: str | None, componen
         packages=tuple(data.get("packages") or ()),
         certificates=tuple(Certificate(**item) for item in data.get("certificates") or ()),
         ports=tuple(_port(item, on) for item in data.get("ports") or ()),
+        beside=data.get("beside"),
     )
 
 

@@ -8,26 +8,32 @@ from typing import Any
 
 import netaddr
 
-from .expand import MANAGEMENT, Link
+from .expand import MANAGEMENT, STORAGE2, Link
 from .footprints import Footprint, Port, applies
+from .storage import Storage
 from .types import ROLES, Node, Site
 
 ANYWHERE = "0.0.0.0/0"
 PROVISIONING = "provisioning"
+KERNEL = "kernel"
 Entry = dict[str, Any]
 
 
 class Ledger:
     """Resolves ports of one site. addresses: of each node by network, as text."""
 
-    def __init__(self, site: Site, groups: dict[str, list[str]], addresses: dict[str, dict[str, str]]) -> None:
-        self.site, self.groups, self.addresses = site, groups, addresses
+    def __init__(
+        self, site: Site, groups: dict[str, list[str]], addresses: dict[str, dict[str, str]], storage: Storage
+    ) -> None:
+        self.site, self.groups, self.addresses, self.storage = site, groups, addresses, storage
         self.known: dict[tuple[tuple[str, ...], str], list[str]] = {}
         self.members = {role: frozenset(names) for role, names in groups.items()}
 
     def declared(self, footprint: Footprint) -> Iterator[Entry]:
         """What a footprint declares: whom it serves, and on which nodes."""
         for port in footprint.ports:
+            if port.network == STORAGE2 and STORAGE2 not in self.site.networks:
+                continue
             on = ROLES if port.on == ("all",) else port.on
             yield {
                 "name": port.name,
@@ -49,18 +55,24 @@ class Ledger:
                 continue
             for network, sources in self._places(port, links):
                 link = links[network]
-                yield {
-                    "name": port.name,
-                    "port": port.port,
-                    "protocol": port.protocol,
-                    "network": network,
-                    "interface": link.interface,
-                    "address": str(link.address),
-                    "sources": sources,
-                    "process": port.process,
-                    "component": footprint.name,
-                    "optional": port.optional,
-                }
+                for address in self._own(port, node, network, link):
+                    yield {
+                        "name": port.name,
+                        "port": port.port,
+                        "protocol": port.protocol,
+                        "network": network,
+                        "interface": link.interface,
+                        "address": address,
+                        "sources": sources,
+                        "process": port.process,
+                        "component": footprint.name,
+                        "optional": port.optional,
+                    }
+
+    def _own(self, port: Port, node: Node, network: str, link: Link) -> list[str]:
+        """Where a port is served: what the leg of a mirror serves to others, also where it serves while it does."""
+        service = self.storage.service(node, network) if port.process == KERNEL else None
+        return [str(link.address), *([service] if service else [])]
 
     def network(self, port: Port) -> str:
         """The network that a port is on; `provisioning` is the one that machines boot from."""

@@ -26,6 +26,8 @@ from .values import (
     Serial,
     Size,
     Source,
+    Twice,
+    UserName,
     Version,
     VolumeGroup,
 )
@@ -39,6 +41,7 @@ ImageFormat = Literal["raw", "qcow2"]
 MachineKind = Literal["container", "vm", "bare"]
 Firmware = Literal["bios", "uefi"]
 Boot = Literal["disk", "network"]
+PowerKind = Literal["redfish", "ipmi"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 SERVICES: tuple[Service, ...] = get_args(Service)
@@ -75,6 +78,16 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Power:
+    """The controller that switches a machine on and off. Its password is the secret `power.<node>`."""
+
+    kind: Annotated[PowerKind, Doc("What it speaks.")]
+    address: Annotated[Address, Doc("Its address. A range of machines counts up from it.")]
+    user: Annotated[UserName, Doc("Who logs in to it.")]
+    insecure: Annotated[bool, Doc("Redfish: takes whatever certificate it shows.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One machine, or with a range in its name (`node[1:8]`) several that count up."""
 
@@ -94,6 +107,7 @@ class Node:
     pool: Annotated[Name | None, Doc("The pool that a compute node belongs to.")] = None
     disks: Annotated[tuple[Device, ...], Doc("Disks for volumes. Their content is Updraft's.")] = ()
     system_disk: Annotated[Device | None, Doc("The disk with the operating system: never used for volumes.")] = None
+    power: Annotated[Power | None, Doc("Proves that a machine is off: failover of storage asks it.")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +139,45 @@ class Provisioning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """Two storage nodes with the same data: one serves it, either can be lost."""
+
+    legs: Annotated[
+        tuple[Name, ...],
+        Twice("is the other leg, too: a mirror whose legs are on one host", "write two different storage nodes"),
+        Doc("The two storage nodes; the first serves at the very beginning. Their disks are paired in order."),
+    ]
+    address: Annotated[Address, Doc("The address on the storage network that is with whichever of them serves.")]
+    addresses: Annotated[
+        dict[Name, Address], Doc("The same on further storage networks (`storage2`): each is a path to the volumes.")
+    ] = field(default_factory=dict)
+    failover: Annotated[
+        Literal["by_hand", "by_itself"],
+        Doc(
+            "by_itself: `./updraft storage --watch` has the other leg serve when one is lost. It needs `power` of both."
+        ),
+    ] = "by_hand"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Volumes:
     """Block storage on the storage nodes."""
 
     group: Annotated[VolumeGroup, Doc("The volume group that holds the volumes.")] = "cinder-volumes"
     thin: Annotated[bool, Doc("Volumes take space when they are written to, not when they are made.")] = True
     wipe: Annotated[tuple[Device, ...], Doc("Your word that what these disks hold may be destroyed.")] = ()
+    mirror: Annotated[Mirror | None, Doc("Without it, each storage node keeps volumes of its own.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoragePool:
+    """A libvirt storage pool on an iSCSI target that every compute node sees, for machines made by `virsh`."""
+
+    name: str
+    volumes: Annotated[
+        dict[Name, Annotated[int, Number(1, 65536, "GiB")]],
+        Doc("Its volumes with their sizes. One that is written no more is kept, and no longer served."),
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +185,9 @@ class Compute:
     """How instances run."""
 
     virtualization: Annotated[Virtualization, Doc("auto: KVM where the machine has it.")] = "auto"
+    storage_pools: Annotated[
+        dict[Name, StoragePool], Doc("Volumes for hypervisors without the services, on the mirror or the storage node.")
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +292,9 @@ class Site:
     plugin: Annotated[Literal["updraft.cloud.cloud"], Doc("Lets Ansible know who reads the file.")]
     name: Annotated[Name, Doc("The name of the site.")]
     domain: Annotated[Domain, Doc("The domain of the nodes; the APIs are at api.<domain>.")]
-    networks: Annotated[dict[Name, Network], Doc("management; storage and provider where something needs them.")]
+    networks: Annotated[
+        dict[Name, Network], Doc("management; storage, storage2 and provider where something needs them.")
+    ]
     nodes: Annotated[dict[NodeName, Node], Doc("The machines.")]
     endpoint: Endpoint = field(default_factory=Endpoint)
     pools: Annotated[tuple[Name, ...], Doc("The pools that there are; without it, those that nodes name.")] = ()

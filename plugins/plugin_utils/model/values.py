@@ -37,6 +37,14 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Twice:
+    """What it means that an item is in a list twice, where it means more than that, and the cure."""
+
+    text: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
 class Doc:
     """One line for the reader of the schema."""
 
@@ -149,6 +157,7 @@ _CHECKSUM = r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})"
 _SIZE = r"[1-9][0-9]{0,4}G"
 _NETNS = r"[a-z][a-z0-9-]{0,20}"
 _VERSION = r"[0-9a-f]{12}"
+_USER = r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}"
 _SERIAL = r"[A-Za-z0-9]([A-Za-z0-9 ._:/-]{0,62}[A-Za-z0-9])?"
 
 Name = Annotated[
@@ -195,6 +204,7 @@ Checksum = Annotated[
     str, Text(_matching(_CHECKSUM), "'sha256:' or 'sha512:' and the digits", "sha256:" + 64 * "0", f"^{_CHECKSUM}$")
 ]
 Namespace = Annotated[str, Text(_matching(_NETNS), "a name for a network namespace", "updraft-lab", f"^{_NETNS}$")]
+UserName = Annotated[str, Text(_matching(_USER), "a user's name", "operator", f"^{_USER}$")]
 Size = Annotated[str, Text(_matching(_SIZE), "a size in GiB", "8G", f"^{_SIZE}$")]
 Serial = Annotated[
     str, Text(_matching(_SERIAL), "a serial number (letters, digits, dots and hyphens)", "CZ3212B8KX", f"^{_SERIAL}$")

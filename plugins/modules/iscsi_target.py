@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""updraft.cloud.iscsi_targets: all iSCSI targets of a machine that Updraft owns."""
+"""updraft.cloud.iscsi_target: all iSCSI targets of a machine that Updraft owns."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: iscsi_targets
+module: iscsi_target
 short_description: Serve block devices by iSCSI with LIO
 version_added: 0.1.0
 description:
@@ -86,7 +86,7 @@ author: The Updraft developers
 
 EXAMPLES = r"""
 - name: iscsi_target | Serve the disks
-  updraft.cloud.iscsi_targets:
+  updraft.cloud.iscsi_target:
     prefix: "iqn.2026-11.org.example:updraft."
     targets:
       - iqn: "iqn.2026-11.org.example:updraft.storage2"

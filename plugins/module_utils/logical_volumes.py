@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Thin volumes that a model wants: made when they are missing, grown when they are smaller, never shrunk or removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError, call, gibibytes
+from ansible_collections.updraft.cloud.plugins.module_utils.reconcile import Action
+
+GIB = 1 << 30
+#: Where LVM's own metadata says that only who is told to activates a group.
+AUTOACTIVATION = "autoactivation"
+
+
+@dataclass(frozen=True, slots=True)
+class Logical:
+    """A logical volume as found; `kind` is LVM's segment type."""
+
+    name: str
+    size_bytes: int
+    kind: str
+    pool: str = ""
+
+
+def plan(group: str, pool: str, wanted: Mapping[str, int], found: Mapping[str, Logical]) -> list[Action]:
+    """Return the steps to volumes of `wanted` GiB by name. Raises DisksError with all that is refused."""
+    problems = []
+    actions = []
+    for name, gib in wanted.items():
+        size, there = gib * GIB, found.get(name)
+        if there is None:
+            actions.append(Action("create", "volume", f"{group}/{name}", None, {"size_gib": gib, "pool": pool}))
+        elif there.kind != "thin" or there.pool != pool:
+            problems.append(
+                f"{group}/{name} is there, but no volume of the thin pool {pool}: rename it, or choose another name"
+            )
+        elif there.size_bytes > size:
+            problems.append(
+                f"{group}/{name} has {gibibytes(there.size_bytes)}, and {gib} GiB are wanted: a volume is never made"
+                f" smaller, because its file system would be cut. Write {-(-there.size_bytes // GIB)}"
+            )
+        elif there.size_bytes < size:
+            before, after = {"size_gib": there.size_bytes / GIB}, {"size_gib": gib}
+            actions.append(Action("update", "volume", f"{group}/{name}", before, after))
+    if problems:
+        raise DisksError("; ".join(problems))
+    return actions
+
+
+def commands(action: Action) -> list[list[str]]:
+    """Return the commands that carry out an action."""
+    after = dict(action.after or {})
+    group, _, name = action.name.partition("/")
+    size = f"{after['size_gib']}g"
+    if action.kind == "create":
+        start = ["lvcreate", "--yes", "--quiet", "--type", "thin", "--virtualsize", size]
+        return [[*start, "--thinpool", after["pool"], "--name", name, group]]
+    return [["lvextend", "--quiet", "--size", size, action.name]]
+
+
+def parse(text: str) -> dict[str, Logical]:
+    """Read `lvs` in JSON with lv_name, lv_size, segtype and pool_lv; sizes in bytes without a unit."""
+    return {
+        row["lv_name"]: Logical(row["lv_name"], int(row["lv_size"]), row["segtype"], row["pool_lv"])
+        for row in json.loads(text)["report"][0]["lv"]
+    }
+
+
+def read(group: str) -> dict[str, Logical]:
+    """Return the volumes of a group by name."""
+    columns = "lv_name,lv_size,segtype,pool_lv"
+    options = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", columns]
+    return parse(call(["lvs", *options, group]))
+
+
+def apply(actions: Sequence[Action]) -> None:
+    """Carry out a plan."""
+    for action in actions:
+        for command in commands(action):
+            call(command)
+
+
+def thick(group: str, name: str, mib: int) -> bool:
+    """Have a small volume outside of the thin pool; return whether it was made now."""
+    if name in read(group):
+        return False
+    call(["lvcreate", "--yes", "--quiet", "--wipesignatures", "y", "--size", f"{mib}m", "--name", name, group])
+    return True
+
+
+def only_when_told(group: str) -> bool:
+    """Keep a group from being activated by the system itself; return whether that was changed now."""
+    report = call(["vgs", "--reportformat", "json", "-o", "vg_name,vg_autoactivation", group])
+    value = json.loads(report)["report"][0]["vg"][0]["vg_autoactivation"]
+    if value in ("", "0"):
+        return False
+    call(["vgchange", "--quiet", "--setautoactivation", "n", group])
+    return True
+
+
+def groups() -> list[str]:
+    """Return the names of the groups that LVM sees now."""
+    report = json.loads(call(["vgs", "--reportformat", "json", "-o", "vg_name"]))
+    return [row["vg_name"] for row in report["report"][0]["vg"]]
+
+
+def activate(group: str) -> None:
+    """Make all volumes of a group available."""
+    call(["vgchange", "--quiet", "--activate", "y", group])
+
+
+def deactivate(group: str) -> None:
+    """Take all volumes of a group away. Raises DisksError when something uses one."""
+    call(["vgchange", "--quiet", "--activate", "n", group])

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each thing that is done to an array of Linux software RAID (md). What is known of one is read by `md_state`.
+
+Nothing scans: an array is made, assembled and mended of devices that are named, and known by its UUID. Each function
+can be repeated after it was cut.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from ansible_collections.updraft.cloud.plugins.module_utils import md_state
+from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError, call, settle
+from ansible_collections.updraft.cloud.plugins.module_utils.md_state import (
+    LIMIT_SECONDS,
+    LINKS,
+    Array,
+    Device,
+    MdError,
+    Member,
+    arrays,
+    conflict,
+    detail,
+    examine,
+    member_of,
+    went_on_without,
+)
+
+#: What one bit of the bitmap stands for, and so the least that is copied for a write which a member missed. Smaller
+#: ones are noted more often, before the write; md's own choice, 64 MiB, copies most of a disk after a few writes.
+BITMAP_CHUNK = "1M"
+TRIES = 10
+PAUSE_SECONDS = 0.5
+#: Words of sysfs for what is read only when no other can be, and what is given up fast.
+FLAGS = {"write_mostly": "writemostly", "failfast": "failfast"}
+
+
+def _running(name: str) -> Array:
+    found = detail(name)
+    if found is None or not found.active:
+        raise MdError(f"the array {name} does not run")
+    return found
+
+
+def create(name: str, uuid: str, devices: Sequence[str], *, level: int = 1) -> None:
+    """Make an array of blank devices and start it; it synchronizes by itself."""
+    command = ["mdadm", "--create", str(LINKS / name), f"--level={level}", f"--raid-devices={len(devices)}"]
+    command += ["--metadata=1.2", "--bitmap=internal", f"--bitmap-chunk={BITMAP_CHUNK}"]
+    command += ["--homehost=any", f"--name={name}", f"--uuid={uuid}"]
+    call([*command, "--run", *devices], LIMIT_SECONDS)
+    settle()
+
+
+def assemble(name: str, uuid: str, devices: Sequence[str], *, degraded: bool = False) -> None:
+    """Put an array together of these devices, and take in again by its bitmap one that missed something.
+
+    All must have a superblock of this array (that of the first device, if `uuid` is empty), and be all of its members
+    unless `degraded`. Raises MdError if not, and when they have both gone on alone.
+    """
+    members = [examine(device) for device in devices]
+    uuid = uuid or next((member.uuid for member in members if member is not None), "")
+    for device, member in zip(devices, members, strict=True):
+        if member is None or member.uuid != uuid:
+            raise MdError(f"{device} is not a member of the array {name} ({uuid}): {_told(member)}")
+    found = [member for member in members if member is not None]
+    if problem := conflict(found):
+        raise MdError(f"the array {name}: {problem}")
+    if len(found) < found[0].raid_devices and not degraded:
+        raise MdError(f"the array {name} has {found[0].raid_devices} members, and only {', '.join(devices)} is there")
+    _stop_if(lambda array: array.uuid == uuid and not array.active)
+    command = ["mdadm", "--assemble", str(LINKS / name), f"--uuid={uuid}"]
+    call([*command, *(["--run"] if degraded else []), *devices], LIMIT_SECONDS)
+    settle()
+    array = _running(name)
+    for device in devices:
+        if member_of(array, device) is None:
+            readd(name, device)
+
+
+def _told(member: Member | None) -> str:
+    return "it has no superblock" if member is None else f"its superblock is of {member.name} ({member.uuid})"
+
+
+def stop(name: str) -> bool:
+    """Stop the array; False when it did not run. Raises DisksError when something uses it."""
+    return _stop_if(lambda array: array.name == name)
+
+
+def _stop_if(chosen: Callable[[Array], bool]) -> bool:
+    found = [array for array in arrays() if chosen(array)]
+    for array in found:
+        for left in reversed(range(TRIES)):
+            try:
+                call(["mdadm", "--stop", array.path], LIMIT_SECONDS)
+                break
+            except DisksError:
+                # udev opens what has just been closed, for a moment.
+                if not left or any((md_state.SYS / array.kernel / "holders").glob("*")):
+                    raise
+                time.sleep(PAUSE_SECONDS)
+    if found:
+        settle()
+    return bool(found)
+
+
+def readd(name: str, device: str, *, discard: bool = False) -> str:
+    """Take a device that was a member in again; return "bitmap" or "full", what is copied to it.
+
+    Only what changed is copied if the bitmap tells that. A device which went on without those that are in the array
+    holds writes which no bitmap of theirs knows, and which they lack: that is refused, or with `discard` all of it is
+    copied. Raises MdError for that, and unless the device was a member of this array.
+    """
+    # A member that failed keeps its place until it is taken out.
+    remove_failed(name)
+    array = _lacking(name)
+    member = examine(device)
+    if member is None or member.uuid != array.uuid:
+        raise MdError(f"{device} was no member of the array {name} ({array.uuid}): {_told(member)}")
+    if went_on_without(member, array):
+        if not discard:
+            raise MdError(
+                f"{device} has gone on without the members that the array {name} has now ({member.array_state} at event"
+                f" {member.events}): it may hold writes that they lack, which would be lost"
+            )
+    else:
+        try:
+            call(["mdadm", "--manage", array.path, "--re-add", device], LIMIT_SECONDS)
+            return "bitmap"
+        except DisksError as error:
+            if "not possible" not in str(error):
+                raise
+    call(["mdadm", "--zero-superblock", device], LIMIT_SECONDS)
+    add(name, device)
+    return "full"
+
+
+def add(name: str, device: str) -> None:
+    """Take a blank device into an array that lacks a member; all is copied to it."""
+    call(["mdadm", "--manage", _lacking(name).path, "--add", device], LIMIT_SECONDS)
+
+
+def _lacking(name: str) -> Array:
+    array = _running(name)
+    if len([member for member in array.devices if member.state != "faulty"]) >= array.raid_devices:
+        raise MdError(f"the array {name} lacks no member")
+    return array
+
+
+def set_flags(name: str, device: str, *, write_mostly: bool, failfast: bool) -> bool:
+    """Say of a member whether it is read only when no other can be, and given up fast; return whether that changed."""
+    array = _running(name)
+    member = member_of(array, device)
+    if member is None:
+        raise MdError(f"{device} is not in the array {name}")
+    changed = False
+    for flag, wanted in (("write_mostly", write_mostly), ("failfast", failfast)):
+        if getattr(member, flag) != wanted:
+            _tell(array, member, FLAGS[flag] if wanted else f"-{FLAGS[flag]}")
+            changed = True
+    return changed
+
+
+def _tell(array: Array, member: Device, word: str) -> None:
+    path = md_state.SYS / array.kernel / "md" / f"dev-{member.kernel}" / "state"
+    try:
+        path.write_text(word)
+    except OSError as error:
+        raise MdError(f"{member.kernel} of the array {array.name} cannot be made {word}: {error.strerror}") from error
+
+
+def drop(name: str, device: str) -> None:
+    """Take a member out: it fails, and goes."""
+    array = _running(name)
+    member = member_of(array, device)
+    if member is not None:
+        _remove(array, member)
+
+
+def remove_failed(name: str) -> list[str]:
+    """Take out the members that failed or whose device is gone; return how the kernel called them."""
+    array = _running(name)
+    gone = [member for member in array.devices if member.state == "faulty" or not member.path]
+    for member in gone:
+        _remove(array, member)
+    return [member.kernel for member in gone]
+
+
+def _remove(array: Array, member: Device) -> None:
+    if member.state != "faulty":
+        _tell(array, member, "faulty")
+    for left in reversed(range(TRIES)):
+        try:
+            _tell(array, member, "remove")
+            return
+        except MdError:
+            # The kernel keeps it until the last write to it has ended.
+            if not left:
+                raise
+            time.sleep(PAUSE_SECONDS)

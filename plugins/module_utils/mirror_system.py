@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The real machine under the mirror: md, iSCSI, LIO, LVM, addresses and units."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.updraft.cloud.plugins.module_utils import disks as disk
+from ansible_collections.updraft.cloud.plugins.module_utils import iscsi_sessions as iscsi
+from ansible_collections.updraft.cloud.plugins.module_utils import logical_volumes as lv
+from ansible_collections.updraft.cloud.plugins.module_utils import md_arrays as md
+from ansible_collections.updraft.cloud.plugins.module_utils import md_state, mirror_network
+from ansible_collections.updraft.cloud.plugins.module_utils import volume_groups as vg
+from ansible_collections.updraft.cloud.plugins.module_utils.mirror import say
+from ansible_collections.updraft.cloud.plugins.module_utils.mirror_config import Config
+from ansible_collections.updraft.cloud.plugins.module_utils.mirror_decisions import Leg, Member
+from ansible_collections.updraft.cloud.plugins.module_utils.mirror_protocol import Running
+from ansible_collections.updraft.cloud.plugins.module_utils.mirror_targets import (
+    STATE_VOLUME,
+    Targets,
+    generation_of,
+    read_mark,
+    write_mark,
+)
+
+#: The rules by which the pool grows; the role storage_mirror writes them.
+POOL_PROFILE = "updraft-pool"
+#: There as long as this server serves with all that belongs to it; gone after a start of the computer.
+UP = Path("/run/updraft/mirror-serving")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+#: A leg that is gone is given up in seconds; iscsid goes on trying to come back to it.
+SESSION = {
+    "node.session.timeo.replacement_timeout": "3",
+    "node.conn[0].timeo.noop_out_interval": "2",
+    "node.conn[0].timeo.noop_out_timeout": "2",
+    "node.conn[0].timeo.login_timeout": "5",
+    "node.session.initial_login_retry_max": "1",
+    "node.session.err_timeo.abort_timeout": "3",
+    "node.session.err_timeo.lu_reset_timeout": "3",
+    "node.session.err_timeo.tgt_reset_timeout": "3",
+    "node.session.scan": "auto",
+}
+#: Seconds for which a session that broke is waited for once the peer listens again.
+RETURN_SECONDS = 4.0
+
+
+class Machine:
+    """What `mirror.System` asks for."""
+
+    def __init__(self, config: Config) -> None:
+        """Bind the configuration; nothing is loaded yet."""
+        self.config = config
+        self.targets = Targets(config)
+        chap = config.chap
+        self._wanted = iscsi.wanted_session(
+            {"target": config.peer.target, "portals": [config.peer.address], **chap, "settings": SESSION}
+        )
+
+    # The computer.
+
+    def now(self) -> float:
+        """Return the time."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+    def boot_id(self) -> str:
+        """Return which start of the computer this is."""
+        return BOOT_ID.read_text().strip()
+
+    def answers(self, *, peer: bool) -> list[str]:
+        """Return who answers, in words."""
+        return mirror_network.answers(self.config, peer=peer)
+
+    def up(self) -> bool:
+        """Say whether everything was brought up."""
+        return UP.exists()
+
+    def set_up(self, up: bool) -> None:
+        """Remember that everything is up, or is no longer."""
+        if not up:
+            UP.unlink(missing_ok=True)
+            return
+        UP.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        UP.touch()
+
+    # Disks.
+
+    def own_members(self) -> list[Member]:
+        """Return what is on this server's disks."""
+        return [look_at(path) for path in self.config.disks]
+
+    def peer_members(self, leg: Leg) -> list[Member]:
+        """Return what is on the peer's disks."""
+        return [look_at(path) for path in leg.disks]
+
+    def wipe(self, path: str) -> None:
+        """Destroy what is on a disk that the operator named."""
+        found = disk.look(path, disk.read_owners())
+        if problem := disk.refusal(found, self.config.wipe, disk.known_disks(), "volumes_wipe"):
+            raise disk.DisksError(problem)
+        disk.wipe(found, [])
+
+    # The peer's leg.
+
+    def session_state(self) -> str:
+        """Return the state of the session with the peer's leg as sysfs has it; empty where there is none."""
+        return next((item.state for item in iscsi.sessions() if item.target == self.config.peer.target), "")
+
+    def log_in(self) -> Leg | None:
+        """Log in to the peer's leg; None where it is not offered."""
+        if self.session_state() == "LOGGED_IN":
+            return self.leg()
+        if not mirror_network.open_port(self.config.peer.address):
+            return None
+        if self.session_state() and not self._comes_back():
+            # iscsid has given it up, or the leg is another one now.
+            iscsi.logout(self.config.peer.target)
+        try:
+            iscsi.login(self._wanted, luns=len(self.config.disks) + 1)
+        except disk.DisksError as error:
+            say(f"cannot log in to {self.config.peer.target}: {error}")
+            return None
+        return self.leg()
+
+    def _comes_back(self) -> bool:
+        """Wait a little for iscsid, which logs in again by itself."""
+        end = time.monotonic() + RETURN_SECONDS
+        while time.monotonic() < end:
+            if self.session_state() == "LOGGED_IN":
+                return True
+            time.sleep(0.2)
+        return False
+
+    def leg(self) -> Leg | None:
+        """Return the peer's leg if there is a session that works."""
+        if self.session_state() != "LOGGED_IN":
+            return None
+        devices = iscsi.devices_of(self._wanted.target, self._wanted.portals[0])
+        count = len(self.config.disks)
+        if any(number not in devices for number in range(count + 1)):
+            return None
+        return Leg(tuple(devices[number] for number in range(count)), generation_of(devices[count]))
+
+    def log_out(self) -> None:
+        """Leave the peer's leg."""
+        iscsi.logout(self.config.peer.target)
+
+    def write_mark(self, leg: Leg, body: Mapping[str, Any]) -> None:
+        """Tell the leg what it holds."""
+        devices = iscsi.devices_of(self._wanted.target, self._wanted.portals[0])
+        device = devices.get(len(leg.disks))
+        if device is None:
+            raise OSError("it is gone")
+        write_mark(device, body)
+
+    # Arrays.
+
+    def _uuid(self, name: str) -> str:
+        """Return an array's UUID. Both servers derive the same one."""
+        prefix = self.config.prefix
+        return md_state.array_uuid(prefix, self.config.group, name)
+
+    def running(self) -> dict[str, Running]:
+        """Return the arrays that run, by a look at the kernel alone."""
+        found = {}
+        for name, path in zip(self.config.arrays, self.config.disks, strict=True):
+            folder = _folder(name, path)
+            if folder is None or _text(folder / "array_state") in ("", "clear", "inactive"):
+                continue
+            found[name] = _running(name, folder)
+        return found
+
+    def start_array(self, name: str, devices: Sequence[str]) -> None:
+        """Put an array together of these disks and no others; the peer's is read only when no other can be."""
+        md.assemble(name, "", devices, degraded=len(devices) < 2)
+        self._flags(name, devices[1:])
+
+    def create_array(self, name: str, devices: Sequence[str]) -> None:
+        """Make an array of blank disks."""
+        md.create(name, self._uuid(name), devices)
+        self._flags(name, devices[1:])
+
+    def _flags(self, name: str, peers: Sequence[str]) -> None:
+        own = self.config.disks[self.config.arrays.index(name)]
+        md.set_flags(name, own, write_mostly=False, failfast=False)
+        for peer in peers:
+            md.set_flags(name, peer, write_mostly=True, failfast=True)
+
+    def take(self, name: str, device: str, how: str) -> None:
+        """Take a disk in: by the bitmap, or all of it."""
+        if how == "re-add":
+            md.readd(name, device)
+        elif md_state.examine(device) is not None:
+            md.readd(name, device, discard=True)
+        else:
+            md.add(name, device)
+        self._flags(name, [device])
+
+    def remove_failed(self, name: str) -> None:
+        """Take out the disks that failed."""
+        md.remove_failed(name)
+
+    def stop_arrays(self) -> None:
+        """Stop the arrays."""
+        for name in self.config.arrays:
+            md.stop(name)
+
+    # What stands on them.
+
+    def activate_group(self) -> bool:
+        """Have the volumes of a group that is complete; False where something has to be made first."""
+        wanted = [*(item.name for item in self.config.volumes), STATE_VOLUME]
+        with contextlib.suppress(disk.DisksError):
+            lv.activate(self.config.group)
+        return all(Path(f"/dev/{self.config.group}/{name}").exists() for name in wanted)
+
+    def prepare_group(self) -> list[str]:
+        """Have the group with its pool and volumes, active."""
+        config = self.config
+        disks = tuple(f"/dev/md/{name}" for name in config.arrays)
+        wanted = [vg.Group(config.group, disks, config.thin_pool, profile=POOL_PROFILE)]
+        changed = []
+        if config.group in lv.groups():
+            lv.activate(config.group)
+        found = vg.read(wanted)
+        for action in vg.plan(wanted, found, []):
+            vg.apply(action, found)
+            changed.append(str(action))
+        if lv.only_when_told(config.group):
+            changed.append(f"update autoactivation of {config.group}")
+        lv.activate(config.group)
+        changed += self.targets.prepare_state()
+        actions = self._volumes()
+        lv.apply(actions)
+        return changed + [str(action) for action in actions]
+
+    def _volumes(self) -> list[Any]:
+        sizes = {item.name: item.size_gib for item in self.config.volumes}
+        return lv.plan(self.config.group, self.config.thin_pool, sizes, lv.read(self.config.group))
+
+    def plan_above(self) -> list[str]:
+        """Tell what converge would change on running arrays."""
+        absent = mirror_network.missing(self.config.service, mirror_network.present())
+        return [
+            *(str(action) for action in self._volumes()),
+            *(str(action) for action in self.targets.plan()),
+            *(f"add address {item}" for item in absent),
+            *(f"start {name}" for name in self._units(active=False)),
+        ]
+
+    def deactivate_group(self) -> None:
+        """Take the volumes away."""
+        if self.running() and self.config.group in lv.groups():
+            lv.deactivate(self.config.group)
+
+    # What is offered.
+
+    def export_leg(self, generation: int) -> list[str]:
+        """Offer the disks to the peer."""
+        return self.targets.export_leg(generation)
+
+    def exported(self) -> bool:
+        """Say whether the disks are offered."""
+        return self.targets.exported()
+
+    def session(self) -> bool:
+        """Say whether the peer uses the disks."""
+        return self.targets.session()
+
+    def withdraw_leg(self) -> None:
+        """Take the disks back."""
+        self.targets.withdraw_leg()
+
+    def read_mark(self) -> tuple[int, dict[str, Any]] | None:
+        """Return what the serving side said last."""
+        return read_mark()
+
+    def make_targets(self) -> list[str]:
+        """Offer the volumes."""
+        return self.targets.make()
+
+    def save_targets(self) -> bool:
+        """Keep the targets of the volume service."""
+        return self.targets.save()
+
+    def remove_targets(self) -> None:
+        """Offer no volume any more."""
+        self.targets.remove()
+
+    def add_addresses(self) -> list[str]:
+        """Answer on the service addresses."""
+        return mirror_network.add(self.config.service)
+
+    def remove_addresses(self) -> list[str]:
+        """Be silent on the service addresses."""
+        return mirror_network.remove(self.config.service)
+
+    # Units which run where it is served.
+
+    def _units(self, *, active: bool) -> list[str]:
+        return [name for name in self.config.units if _is_active(name) == active]
+
+    def start_units(self) -> list[str]:
+        """Start them. Nobody waits for them: the volumes are there already."""
+        names = self._units(active=False)
+        if names:
+            disk.call(["systemctl", "start", "--no-block", *names])
+        return [f"start {name}" for name in names]
+
+    def stop_units(self) -> None:
+        """Stop them, and wait: they work on the volumes."""
+        if self.config.units:
+            disk.call(["systemctl", "stop", *self.config.units])
+
+
+def look_at(path: str) -> Member:
+    """Return what is on a disk. Raises DisksError where there is none."""
+    if not os.path.exists(path):
+        raise disk.DisksError(f"{path} is not there")
+    found = md_state.examine(path)
+    if found is None:
+        content = disk.holds(disk.look(path, disk.read_owners()))
+        return Member(path, holds=tuple(content))
+    slot = -1 if found.slot is None else found.slot
+    return Member(path, found.uuid, found.events, slot, found.array_state, found.recovering)
+
+
+def _folder(name: str, path: str) -> Path | None:
+    """Return where the kernel tells of an array: by its name, or because it has this disk."""
+    link = md_state.LINKS / name
+    if link.exists():
+        return md_state.SYS / link.resolve().name / "md"
+    holders = Path("/sys/class/block") / Path(path).resolve().name / "holders"
+    return next((md_state.SYS / holder.name / "md" for holder in holders.glob("md*")), None)
+
+
+def _running(name: str, folder: Path) -> Running:
+    by: dict[str, list[str]] = {"active": [], "copying": [], "faulty": []}
+    for entry in sorted(folder.glob("dev-*")):
+        words = _text(entry / "state").split(",")
+        kind = "faulty" if "faulty" in words else "active" if "in_sync" in words else "copying"
+        by[kind].append(entry.name.removeprefix("dev-"))
+    done, _, total = _text(folder / "sync_completed").partition(" / ")
+    known = done.isdigit() and total.isdigit()
+    return Running(
+        name=name,
+        active=tuple(by["active"]),
+        copying=tuple(by["copying"]),
+        faulty=tuple(by["faulty"]),
+        action=_text(folder / "sync_action") or "idle",
+        done=int(done) if known else 0,
+        total=int(total) if known else 0,
+    )
+
+
+def _is_active(unit: str) -> bool:
+    try:
+        disk.call(["systemctl", "--quiet", "is-active", unit])
+    except disk.DisksError:
+        return False
+    return True
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

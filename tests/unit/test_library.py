@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The code that goes with a program: complete, and free of Ansible."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from ansible_collections.updraft.cloud.plugins.plugin_utils.library import HERE, PACKAGE, closure, files, imported
+
+
+def test_imports_within_functions_count_and_those_for_types_do_not() -> None:
+    source = f"""
+from {PACKAGE} import disks
+from {PACKAGE}.reconcile import Action
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from {PACKAGE}.files import Entry
+def later():
+    from {PACKAGE}.lio import Lio
+"""
+    assert sorted(imported(source)) == ["disks", "lio", "reconcile"]
+
+
+def test_the_mirror_runs_with_its_library_alone(tmp_path: Path) -> None:
+    for one in files("mirror_cli", str(tmp_path)):
+        target = Path(one["path"])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(Path(one["src"]).read_bytes())
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from {PACKAGE}.mirror_cli import main; main(['--help'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "promote" in done.stdout
+
+
+def test_nothing_is_listed_that_is_not_there() -> None:
+    assert all((HERE / f"{name}.py").is_file() for name in closure("mirror_cli"))

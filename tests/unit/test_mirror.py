@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The mirror's verbs on two servers that are not real (`mirror_fake`), with the power cut before every change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ansible_collections.updraft.cloud.plugins.module_utils import mirror_converge
+from ansible_collections.updraft.cloud.plugins.module_utils.mirror_decisions import Refused, Waits
+from ansible_collections.updraft.cloud.plugins.module_utils.mirror_watch import Watch
+from tests.unit.mirror_fake import PowerCut, World, attempt
+
+OFF = {"planned": False, "off": True, "accept_loss": False}
+PLANNED = {"planned": True, "off": False, "accept_loss": False}
+
+
+class Site(World):
+    """Both servers, with the verbs of the playbooks and a watch on each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watches = {name: Watch(mirror) for name, mirror in self.mirrors.items()}
+
+    def look(self, seconds: int = 12) -> None:
+        """Let time pass: each server that is on looks once a second."""
+        for _ in range(seconds):
+            self.clock += 1
+            for name, watch in self.watches.items():
+                if self.servers[name].on:
+                    attempt(lambda watch=watch: watch.look(self.clock))
+                    self.servers[name].copied()
+            self.check()
+
+    def cycle(self, name: str) -> None:
+        """Cut the power of a server, and give it back."""
+        self.servers[name].power_off()
+        self.servers[name].power_on()
+        self.watches[name] = Watch(self.mirrors[name])
+
+    def healthy(self, name: str) -> None:
+        """Check that this one serves, and everything is on both."""
+        assert self.serving() == [name]
+        assert self.servers[name].running()["volumes0"].whole
+        for server in self.servers.values():
+            assert server.disk.writes >= self.acknowledged
+        assert self.other(name).store.state.complete
+
+
+@pytest.fixture
+def site() -> Site:
+    """Return a mirror which storage1 serves."""
+    made = Site()
+    mirror_converge.converge(made.mirrors["storage2"])
+    mirror_converge.converge(made.mirrors["storage1"])
+    made.look()
+    made.write()
+    made.healthy("storage1")
+    return made
+
+
+def fail_over(site: Site, old: str, new: str) -> None:
+    """Do as the playbook does after a planned handover: both verbs, and again where they were cut."""
+    generation = site.mirrors[old].demote()["generation"]
+    site.mirrors[new].promote(generation, **PLANNED)
+
+
+def test_the_first_run_makes_a_mirror_and_the_second_changes_nothing(site: Site) -> None:
+    for name in ("storage1", "storage2"):
+        assert mirror_converge.converge(site.mirrors[name])["changed"] == []
+        assert mirror_converge.check(site.mirrors[name], list)["changed"] == []
+
+
+def test_the_first_run_waits_for_the_leg() -> None:
+    made = Site()
+    with pytest.raises(Waits, match="waiting for the leg of storage2"):
+        mirror_converge.converge(made.mirrors["storage1"])
+    assert made.mirrors["storage1"].store.read().role == "new"
+
+
+def test_a_lost_leg_is_dropped_and_comes_back_by_itself(site: Site) -> None:
+    site.servers["storage2"].power_off()
+    site.look(3)
+    site.write()
+    assert site.servers["storage1"].store.state.alone_since is not None
+    site.servers["storage2"].power_on()
+    site.look(15)
+    site.healthy("storage1")
+    assert site.servers["storage1"].store.state.alone_since is None
+    assert "storage1: re-add /dev/iscsi-storage2" in site.steps
+
+
+def test_a_planned_handover_there_and_back(site: Site) -> None:
+    fail_over(site, "storage1", "storage2")
+    site.write()
+    site.look()
+    site.healthy("storage2")
+    fail_over(site, "storage2", "storage1")
+    site.write()
+    site.look()
+    site.healthy("storage1")
+    assert site.mirrors["storage1"].store.read().generation == 3
+
+
+def test_addresses_go_first_and_come_last(site: Site) -> None:
+    site.steps.clear()
+    fail_over(site, "storage1", "storage2")
+    told = [step.partition(": ")[2] for step in site.steps]
+    assert told == [
+        "is_up off", "units off", "addresses off", "targets off", "group off", "stop array", "log out", "state leg 2",
+        "export leg", "log in", "state serving 2", "withdraw leg", "assemble /dev/storage2 /dev/iscsi-storage1",
+        "group on", "targets on", "addresses on", "is_up on", "units on",
+    ]  # fmt: skip
+
+
+def test_the_survivor_serves_and_the_old_one_is_healed(site: Site) -> None:
+    site.servers["storage1"].power_off()
+    site.look(2)
+    told = site.mirrors["storage2"].promote(2, **OFF)
+    assert told["lost_at"] is not None
+    assert told["was_complete"]
+    site.write()
+    site.servers["storage1"].power_on()
+    site.look()
+    assert site.serving() == ["storage2"]
+    site.mirrors["storage1"].rejoin(2)
+    assert site.mirrors["storage2"].heal(30)["complete"]
+    site.look()
+    site.healthy("storage2")
+
+
+def test_writes_that_the_old_one_took_alone_are_never_left_in_between(site: Site) -> None:
+    site.apart = True
+    site.servers["storage1"].lose_leg()
+    site.look(2)
+    site.write()  # on storage1 alone
+    site.servers["storage1"].power_off()
+    site.mirrors["storage2"].promote(2, planned=False, off=True, accept_loss=True)
+    site.apart = False
+    site.acknowledged.discard(max(site.acknowledged))
+    site.servers["storage1"].power_on()
+    site.mirrors["storage1"].rejoin(2)
+    site.look()
+    # The bitmap of storage2 knows nothing of that write: nothing is re-added by itself.
+    assert not any("re-add" in step for step in site.steps)
+    told = site.mirrors["storage2"].heal(30)["changed"]
+    assert told == ["add /dev/iscsi-storage1 to volumes0: it was written to without this server"]
+    assert site.servers["storage1"].disk.writes == site.servers["storage2"].disk.writes
+
+
+def test_power_loss_of_the_rack(site: Site) -> None:
+    for name in ("storage1", "storage2"):
+        site.cycle(name)
+    site.look()
+    site.healthy("storage1")
+
+
+def test_power_loss_of_the_rack_after_it_went_on_alone(site: Site) -> None:
+    site.servers["storage2"].power_off()
+    site.look(2)
+    site.write()
+    site.cycle("storage1")
+    site.look()
+    assert site.serving() == []
+    site.servers["storage2"].power_on()
+    site.look(20)
+    site.healthy("storage1")
+
+
+def test_a_switched_off_server_tells_the_leg_that_nothing_follows(site: Site) -> None:
+    site.mirrors["storage1"].down()
+    site.servers["storage1"].power_off()
+    site.look(2)
+    told = site.mirrors["storage2"].promote(2, **OFF)
+    assert told["closed"]
+
+
+VERBS: dict[str, Callable[[Site], Any]] = {
+    "demote": lambda site: site.mirrors["storage1"].demote(),
+    "down": lambda site: site.mirrors["storage1"].down(),
+}
+
+
+def _count(make: Callable[[], Site], act: Callable[[Site], Any], name: str) -> int:
+    site = make()
+    before = len(site.steps)
+    act(site)
+    return sum(step.startswith(name) for step in site.steps[before:])
+
+
+def _fresh() -> Site:
+    made = Site()
+    mirror_converge.converge(made.mirrors["storage2"])
+    mirror_converge.converge(made.mirrors["storage1"])
+    made.look()
+    made.write()
+    return made
+
+
+def _cut(site: Site, name: str, step: int, act: Callable[[], Any], *, power: bool) -> None:
+    """Do it up to a change, where the power of that server goes, or only the program ends."""
+    site.cut_name, site.cut_at = name, step
+    with pytest.raises(PowerCut):
+        act()
+    site.cut_at = None
+    if power:
+        site.cycle(name)
+
+
+@pytest.mark.parametrize("power", [True, False])
+def test_a_handover_that_was_cut_anywhere_on_the_old_side_can_be_repeated(power: bool) -> None:
+    for step in range(_count(_fresh, VERBS["demote"], "storage1")):
+        site = _fresh()
+        _cut(site, "storage1", step, site.mirrors["storage1"].demote, power=power)
+        site.look(20)
+        site.check()
+        fail_over(site, "storage1", "storage2")
+        site.write()
+        site.look(20)
+        site.healthy("storage2")
+
+
+@pytest.mark.parametrize("power", [True, False])
+def test_a_promotion_that_was_cut_anywhere_can_be_repeated(power: bool) -> None:
+    def ready() -> Site:
+        site = _fresh()
+        site.mirrors["storage1"].demote()
+        return site
+
+    def promote(site: Site) -> Any:
+        return site.mirrors["storage2"].promote(2, **PLANNED)
+
+    for step in range(_count(ready, promote, "storage2")):
+        site = ready()
+        _cut(site, "storage2", step, lambda site=site: promote(site), power=power)
+        site.look(20)
+        promote(site)
+        site.write()
+        site.look(20)
+        site.healthy("storage2")
+
+
+@pytest.mark.parametrize("power", [True, False])
+def test_a_promotion_of_the_survivor_that_was_cut_anywhere_can_be_repeated(power: bool) -> None:
+    def ready() -> Site:
+        site = _fresh()
+        site.servers["storage1"].power_off()
+        site.look(2)
+        return site
+
+    def promote(site: Site) -> Any:
+        return site.mirrors["storage2"].promote(2, planned=False, off=True, accept_loss=power)
+
+    for step in range(_count(ready, promote, "storage2")):
+        site = ready()
+        _cut(site, "storage2", step, lambda site=site: promote(site), power=power)
+        site.look(5)
+        promote(site)
+        site.write()
+        site.servers["storage1"].power_on()
+        site.look(20)
+        assert site.serving() == ["storage2"]
+        site.mirrors["storage1"].rejoin(2)
+        site.mirrors["storage2"].heal(30)
+        site.look(20)
+        site.healthy("storage2")
+
+
+@pytest.mark.parametrize("power", [True, False])
+def test_a_rejoin_and_a_heal_that_were_cut_anywhere_can_be_repeated(power: bool) -> None:
+    def ready() -> Site:
+        site = _fresh()
+        site.servers["storage1"].power_off()
+        site.look(2)
+        site.mirrors["storage2"].promote(2, **OFF)
+        site.write()
+        site.servers["storage1"].power_on()
+        return site
+
+    for step in range(_count(ready, lambda site: site.mirrors["storage1"].rejoin(2), "storage1")):
+        site = ready()
+        _cut(site, "storage1", step, lambda site=site: site.mirrors["storage1"].rejoin(2), power=power)
+        site.look(20)
+        site.mirrors["storage1"].rejoin(2)
+        site.mirrors["storage2"].heal(30)
+        site.look(20)
+        site.healthy("storage2")
+
+
+@pytest.mark.parametrize("power", [True, False])
+def test_the_first_run_can_be_cut_anywhere(power: bool) -> None:
+    def ready() -> Site:
+        site = Site()
+        mirror_converge.converge(site.mirrors["storage2"])
+        return site
+
+    def converge(site: Site) -> Any:
+        return mirror_converge.converge(site.mirrors["storage1"])
+
+    for step in range(_count(ready, converge, "storage1")):
+        site = ready()
+        _cut(site, "storage1", step, lambda site=site: converge(site), power=power)
+        site.look(20)
+        converge(site)
+        site.write()
+        site.look(20)
+        site.healthy("storage1")
+
+
+def test_a_replaced_server_takes_a_whole_copy(site: Site) -> None:
+    site.servers["storage2"].power_off()
+    site.look(2)
+    site.write()
+    site.servers["storage2"].wipe("/dev/storage2")
+    site.servers["storage2"].store.state = type(site.servers["storage2"].store.state)()
+    site.servers["storage2"].power_on()
+    mirror_converge.converge(site.mirrors["storage2"])
+    site.look(20)
+    assert not site.servers["storage1"].running()["volumes0"].whole
+    site.mirrors["storage2"].rejoin(1)
+    assert site.mirrors["storage1"].heal(30)["complete"]
+    site.look()
+    site.healthy("storage1")
+
+
+def test_what_the_operator_has_to_choose_is_refused_with_the_words(site: Site) -> None:
+    site.cycle("storage2")
+    site.servers["storage1"].power_off()
+    site.look(3)
+    with pytest.raises(Refused, match="--accept-loss"):
+        site.mirrors["storage2"].promote(2, **OFF)
