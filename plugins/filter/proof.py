@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters of the role verify; see plugin_utils.proof."""
+"""Filters of the role verify; see plugin_utils.proof and plugin_utils.proof_volumes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.updraft.cloud.plugins.plugin_utils import proof
+from ansible_collections.updraft.cloud.plugins.plugin_utils import proof, proof_volumes
 
 
 class FilterModule:
@@ -21,4 +21,7 @@ class FilterModule:
             "proof_probes": proof.probes,
             "proof_record": proof.record,
             "proof_story": proof.story,
+            "volumes_content": proof_volumes.content,
+            "volumes_files": proof_volumes.files,
+            "volumes_record": proof_volumes.record,
         }

@@ -11,10 +11,12 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.updraft.cloud.plugins.plugin_utils import services
 
 
-def service_plan(names: Sequence[str], folder: str, roles: Sequence[str]) -> dict[str, list[Any]]:
+def service_plan(
+    names: Sequence[str], folder: str, roles: Sequence[str], elsewhere: Sequence[str] = ()
+) -> dict[str, list[Any]]:
     """What a host with these node roles gets of these services."""
     try:
-        return services.plan(services.load(names, folder), roles)
+        return services.plan(services.load(names, folder), roles, elsewhere)
     except services.DefinitionError as error:
         raise AnsibleFilterError(str(error)) from error
 

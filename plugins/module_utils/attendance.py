@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 #: Units whose journal tells why a host does not report, by what it is awaited for.
-UNITS = {"compute": "nova-compute", "volume": "cinder-volume", "network": "ovn-controller", "cell": "nova-compute"}
+UNITS = {
+    "compute": "nova-compute",
+    "volume": "cinder-volume",
+    "backup": "cinder-backup",
+    "network": "ovn-controller",
+    "cell": "nova-compute",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +64,15 @@ def unmapped(wanted: Iterable[str], hypervisors: Sequence[Mapping[str, Any]]) ->
     """Return the compute hosts that no cell knows yet."""
     known = {item.get("service", {}).get("host") for item in hypervisors}
     return [host for host in wanted if host not in known]
+
+
+def journals(awaited: Iterable[Missing], machines: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    """Return where to read why somebody did not come: `host`, `unit` and `reason`.
+
+    `machines` are those of a name that is no machine, such as the volume service of a mirror.
+    """
+    return [
+        {"host": host, "unit": UNITS[item.service], "reason": item.reason}
+        for item in awaited
+        for host in machines.get(item.host, [item.host])
+    ]

@@ -104,15 +104,23 @@ def backstores(folder: Path) -> dict[str, Any]:
 
 
 def sessions(folder: Path) -> dict[str, Any]:
-    """Return this machine's sessions as an initiator, by the target's name; `folder` is /sys/class."""
-    found = {}
+    """Return this machine's sessions as an initiator, by the target's name; `folder` is /sys/class.
+
+    Several sessions with one target are the paths to it: they have what all of them have, and all portals.
+    """
+    found: dict[str, Any] = {}
     for session in _folders(folder / "iscsi_session"):
         number = session.name.removeprefix("session")
-        found[_word(session / "targetname")] = {
+        one = {
             "user": _word(session / "username"),
             "state": _word(session / "state"),
             "portal": _word(folder / "iscsi_connection" / f"connection{number}:0" / "persistent_address"),
         }
+        known = found.setdefault(_word(session / "targetname"), one)
+        if known is not one:
+            known["user"] = known["user"] and one["user"]
+            known["state"] = one["state"] if known["state"] == "LOGGED_IN" else known["state"]
+            known["portal"] = ", ".join(sorted({*known["portal"].split(", "), one["portal"]}))
     return found
 
 

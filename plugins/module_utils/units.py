@@ -35,7 +35,7 @@ READY_SPEC: dict[str, dict[str, Any]] = {
 # What a task may say of a unit.
 UNIT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+    "state": {"type": "str", "choices": ["started", "stopped", "kept"], "default": "started"},
     "enabled": {"type": "bool"},
     "masked": {"type": "bool", "default": False},
     "depends": {"type": "list", "elements": "path", "default": []},
@@ -47,7 +47,10 @@ UNIT_SPEC: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What one unit is to be. `enabled` is None where that stays as it is."""
+    """What one unit is to be. `enabled` is None where that stays as it is.
+
+    A unit that is `kept` is started and stopped by somebody else. Where it runs, it runs with what is configured.
+    """
 
     name: str
     state: str = "started"
@@ -69,7 +72,7 @@ class Unit:
         ready = {key: value for key, value in (given.get("ready") or {}).items() if value}
         if "http" not in ready:
             ready.pop("status", None)
-        if given.get("masked") and started:
+        if given.get("masked") and given.get("state", "started") != "stopped":
             raise ValueError(f"{given['name']}: a masked unit cannot be started; set state to stopped")
         return cls(
             name=with_suffix(given["name"]),
@@ -269,7 +272,7 @@ def plan(
         if status.running:
             operations.append("stop")
             reason = f"is {status.active}"
-    else:
+    elif unit.state == "started" or (status.running and status.active != "deactivating"):
         operation, reason = _plan_start(unit, status, now, before, coming)
         if operation:
             operations.append(operation)

@@ -97,7 +97,7 @@ def _read_again(wanted: Sequence[Unit], statuses: dict[str, Status]) -> dict[str
     if any(is_new) or any(status.stale for status in statuses.values()):
         systemctl("daemon-reload")
         statuses = show(list(statuses)) or statuses
-    missing = [u.name for u in wanted if u.state == "started" and not statuses[u.name].exists]
+    missing = [u.name for u in wanted if u.state != "stopped" and not statuses[u.name].exists]
     if missing:
         text = "no such unit on this machine (is its package installed?): " + ", ".join(missing)
         raise UnitsError(text, missing)
@@ -146,7 +146,8 @@ def await_all(
     while watch.waiting:
         looked = time.monotonic()
         for unit in watch.look():
-            if unit.state == "started":
+            # One that is kept and does not run now will read what is there when somebody starts it.
+            if unit.state != "stopped":
                 units.write_stamp(unit.name, stamps[unit.name])
             else:
                 units.drop_stamp(unit.name)
@@ -181,7 +182,7 @@ class Watch:
         with ThreadPoolExecutor(max_workers=8) as pool:
             answers = pool.map(lambda step: units_ready.probe(step.unit.ready), candidates)
         for step, problem in zip(candidates, answers, strict=True):
-            if problem and step.unit.state == "started":
+            if problem and step.unit.state != "stopped" and not _is_left(step, statuses[step.unit.name]):
                 self.seen[step.unit.name] = problem
             else:
                 del self.waiting[step.unit.name]
@@ -197,6 +198,8 @@ class Watch:
         if status.job:
             self.seen[unit.name] += ", its job is waiting or running"
             return False
+        if _is_left(step, status):
+            return True
         if status.active in ("active", "reloading", "refreshing"):
             return self._is_steady(step, status)
         if status.active == "failed":
@@ -221,6 +224,12 @@ class Watch:
         return now - since >= SETTLE_SECONDS
 
 
+def _is_left(step: Step, status: Status) -> bool:
+    """Whether it stands still because somebody else has it so."""
+    restarted = {"restart", "reload"} & set(step.operations)
+    return step.unit.state == "kept" and status.active in (("inactive",) if restarted else ("inactive", "failed"))
+
+
 def failure(watch: Watch, timeout: float) -> UnitsError:
     """The error which names each unit, what it waited for, and what the unit itself said."""
     names = list(watch.failed) or list(watch.waiting)
@@ -230,7 +239,7 @@ def failure(watch: Watch, timeout: float) -> UnitsError:
         if name in watch.failed:
             texts.append(f"{name}: {watch.failed[name]}")
         else:
-            wanted = units_ready.describe(unit.ready) if unit.state == "started" else "it to stop"
+            wanted = "it to stop" if unit.state == "stopped" else units_ready.describe(unit.ready)
             last = watch.seen.get(name, "nothing")
             texts.append(f"{name}: waited {timeout:.0f} s for {wanted}; last seen: {last}")
         texts += said_by(unit)

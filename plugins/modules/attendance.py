@@ -8,8 +8,8 @@ module: attendance
 short_description: Wait until hosts serve a cloud, and map new compute hosts
 version_added: 0.1.0
 description:
-  - Waits until each host of the lists has reported freshly as a compute service, as a volume service or with its
-    network controller.
+  - Waits until each host of the lists has reported freshly as a compute service, as a volume or backup service, or
+    with its network controller.
   - A compute host that reports and is in no cell yet is mapped by C(nova-manage cell_v2 discover_hosts), which needs
     to run on the control node.
 options:
@@ -39,11 +39,21 @@ options:
     type: list
     elements: str
     default: []
+  backups:
+    description: Hosts awaited as backup services.
+    type: list
+    elements: str
+    default: []
   networks:
     description: Hosts whose network controller is awaited.
     type: list
     elements: str
     default: []
+  machines:
+    description: For a name in the lists that is no machine, the machines of which one bears it; their journals tell
+      why it does not come.
+    type: dict
+    default: {}
   timeout:
     description: Seconds to wait for all of them together.
     type: int
@@ -83,6 +93,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.updraft.cloud.plugins.module_utils.attendance import (
     UNITS,
     Missing,
+    journals,
     missing,
     missing_agents,
     unmapped,
@@ -99,9 +110,10 @@ def absent(api: Api, given: dict[str, Any]) -> list[Missing]:
     if given["computes"]:
         reports = api.get("compute", "/os-services?binary=nova-compute")["services"]
         result += missing("compute", given["computes"], reports, now)
-    if given["volumes"]:
-        reports = api.get("block-storage", "/os-services?binary=cinder-volume")["services"]
-        result += missing("volume", given["volumes"], reports, now)
+    for kind in ("volume", "backup"):
+        if given[f"{kind}s"]:
+            reports = api.get("block-storage", f"/os-services?binary={UNITS[kind]}")["services"]
+            result += missing(kind, given[f"{kind}s"], reports, now)
     if given["networks"]:
         result += missing_agents(given["networks"], api.get("network", "/agents")["agents"])
     return result
@@ -133,7 +145,7 @@ def wait(module: AnsibleModule, given: dict[str, Any]) -> list[str]:
             problem = str(error)
         if time.monotonic() > end:
             who = "; ".join(str(item) for item in awaited) or problem
-            found = [{"host": item.host, "unit": UNITS[item.service], "reason": item.reason} for item in awaited]
+            found = journals(awaited, given["machines"])
             module.fail_json(msg=f"not in service after {given['timeout']} s: {who}", missing=found, mapped=mapped)
         time.sleep(3)
 
@@ -158,7 +170,9 @@ def main() -> None:
             "region": {"type": "str", "default": "RegionOne"},
             "computes": hosts,
             "volumes": hosts,
+            "backups": hosts,
             "networks": hosts,
+            "machines": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 600},
         },
         supports_check_mode=True,

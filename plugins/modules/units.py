@@ -30,13 +30,14 @@ options:
         type: str
         required: true
       state:
-        description: Whether it is to run.
+        description: Whether it is to run. V(kept) leaves that to somebody else, who starts and stops it; where it
+          runs and what it reads has changed, it is restarted.
         type: str
-        choices: [started, stopped]
+        choices: [started, stopped, kept]
         default: started
       enabled:
         description: Whether it starts at boot; V(true) also unmasks. If not given, a started unit is
-          enabled and a stopped one is not.
+          enabled and others are not.
         type: bool
       masked:
         description: Masks a stopped unit, so that nothing can start it.

@@ -57,8 +57,12 @@ def checked(name: str, data: Any) -> Definition:
     return data
 
 
-def plan(definitions: Mapping[str, Definition], roles: Sequence[str]) -> dict[str, list[Any]]:
+def plan(
+    definitions: Mapping[str, Definition], roles: Sequence[str], elsewhere: Sequence[str] = ()
+) -> dict[str, list[Any]]:
     """What a host with these node roles gets of all services.
+
+    `elsewhere` are units which somebody else starts and stops: they are configured, and left as they are.
 
     Returns `components` (names such as nova.api), `files` (for updraft.cloud.files), `schemas` (for
     updraft.cloud.schemas), `first` and `units` (for updraft.cloud.units; the first ones have to serve before
@@ -81,6 +85,9 @@ def plan(definitions: Mapping[str, Definition], roles: Sequence[str]) -> dict[st
         result["units"] += host.units
         if host.steps:
             result["schemas"].append({"name": service, "user": host.user, "steps": host.steps})
+    for entry in (*result["first"], *result["units"]):
+        if entry["name"] in elsewhere:
+            entry["state"] = "kept"
     for entry in result["files"]:
         if "template" in entry:
             entry["vars"] = {**entry.get("vars", {}), "components": result["components"]}
@@ -124,7 +131,9 @@ class _ServiceOnHost:
             entry.pop("depends", None)
             if "template" in entry:
                 entry["vars"] = {**entry.get("vars", {}), "user": self.user}
-            self.files.append(entry)
+            # What two components need alike stands in both.
+            if entry not in self.files:
+                self.files.append(entry)
 
     def _wsgi(self, wsgi: Mapping[str, Any], reads: Sequence[str]) -> Entry:
         """An API under uWSGI: its ini, what makes the unit use it, and the unit."""

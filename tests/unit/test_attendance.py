@@ -49,3 +49,22 @@ def test_only_a_living_controller_of_ovn_counts() -> None:
 
 def test_a_compute_host_without_a_cell_is_found() -> None:
     assert attendance.unmapped(["node1", "node2"], [{"service": {"host": "node1"}}]) == ["node2"]
+
+
+def test_the_volume_service_of_a_mirror_is_awaited_once_and_its_legs_tell_why_it_does_not_come() -> None:
+    there = report(host="mirror@lvm")
+    assert attendance.missing("volume", ["mirror"], [there], NOW) == []
+    awaited = attendance.missing("volume", ["mirror"], [report(host="storage1@lvm")], NOW)
+    assert [str(item) for item in awaited] == ["mirror as volume (it has not reported yet)"]
+    found = attendance.journals(awaited, {"mirror": ["storage1", "storage2"]})
+    assert [(item["host"], item["unit"]) for item in found] == [
+        ("storage1", "cinder-volume"),
+        ("storage2", "cinder-volume"),
+    ]
+
+
+def test_a_machine_tells_itself_why_it_does_not_come() -> None:
+    awaited = attendance.missing("backup", ["backup1"], [], NOW)
+    assert attendance.journals(awaited, {}) == [
+        {"host": "backup1", "unit": "cinder-backup", "reason": "it has not reported yet"}
+    ]

@@ -101,6 +101,7 @@ def test_groups_are_roles_and_pools(roles: Path) -> None:
         "gateway": ["gate1"],
         "storage": ["storage1"],
         "compute": ["node1", "node2", "node3", "node4"],
+        "backup": [],
         "pool_big_ones": ["node1", "node2", "node3", "node4"],
         **{f"state_{state}": [] for state in ("approved", "ready", "in_service", "away")},
     }

@@ -133,6 +133,7 @@ def test_a_compute_node_logs_in_where_it_is_plugged_in() -> None:
     }
     assert storage_of(found, "control1") == {
         "initiator": f"{IQN}:control1", "mirror": None, "portals": [], "pools": [],
+        "serves": [], "volume_host": "", "multipath": False,
     }  # fmt: skip
 
 
@@ -208,3 +209,65 @@ def test_the_secrets_of_mirrors_and_pools() -> None:
 )
 def test_the_passwords_of_controllers_are_missed(tree: dict[str, object], missing: list[str]) -> None:
     assert secrets.unwritten(tree, ["a", "b"]) == missing
+
+
+# Sites with the control services.
+CLOUD = SMALL.replace("services: []", "services: [keystone, glance, cinder]").replace(
+    "roles: [control, database, messaging]", "roles: [control, database, messaging, backup]"
+)
+LONE = "[backup], address: 10.0.0.39"
+OWN = CLOUD[: CLOUD.index("volumes:")] + "services: [keystone, glance, cinder]\n"
+
+
+def test_on_a_mirror_the_volume_service_has_one_name_and_the_service_addresses() -> None:
+    found = made(CLOUD)
+
+    assert found.cloud["volume_hosts"] == {"mirror": ["storage2", "storage1"]}
+    for leg in ("storage1", "storage2"):
+        storage = storage_of(found, leg)
+        assert (storage["volume_host"], storage["serves"]) == ("mirror", ["10.0.1.9", "10.0.2.9"])
+        assert storage["multipath"] is False
+
+
+def test_without_a_mirror_each_storage_node_serves_its_own_volumes_at_its_own_addresses() -> None:
+    found = made(OWN)
+
+    assert found.cloud["volume_hosts"] == {"storage1": ["storage1"], "storage2": ["storage2"]}
+    assert storage_of(found, "storage2")["volume_host"] == ""
+    assert storage_of(found, "storage2")["serves"] == ["10.0.1.22", "10.0.2.22"]
+    assert storage_of(found, "node1")["portals"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "joined"),
+    [
+        pytest.param(CLOUD, ["control1", "node1", "node2", "node9"], id="a mirror, however many paths"),
+        pytest.param(OWN, ["control1", "node1", "node2"], id="two storage networks, where a node is on both"),
+        pytest.param(OWN.replace("  storage2: {cidr: 10.0.2.0/25, interface: eth2}\n", "").replace(
+            ", addresses: {storage2: null}", ""), [], id="one path"),
+    ],
+)  # fmt: skip
+def test_who_has_volumes_by_multipath(text: str, joined: list[str]) -> None:
+    found = made(text)
+
+    assert [name for name in found.hosts if storage_of(found, name)["multipath"]] == joined
+
+
+def test_a_backup_node_reaches_volumes_the_database_and_the_message_bus() -> None:
+    found = made(CLOUD)
+    node = found.hosts["control1"]["cloud_node"]
+
+    assert found.cloud["groups"]["backup"] == ["control1"]
+    assert node["components"]["cinder"] == ["api", "scheduler", "backup"]
+    assert {"cinder-backup", "multipath-tools", "open-iscsi"} <= set(node["packages"])
+    assert node["addresses"]["storage2"] == "10.0.2.10"
+    opened = {
+        port["name"]: port["sources"]
+        for port in found.hosts["storage1"]["cloud_node"]["ports"]
+        if port["port"] == "3260"
+    }
+    assert all(any(source.endswith(".10/32") for source in sources) for sources in opened.values()), opened
+    elsewhere = made(CLOUD.replace(", backup]", "]").replace("[compute], address: 10.0.0.39, pool: general", LONE))
+    for name in ("database", "messaging"):
+        (port,) = [port for port in elsewhere.hosts["control1"]["cloud_node"]["ports"] if port["name"] == name]
+        assert "10.0.0.39/32" in port["sources"]

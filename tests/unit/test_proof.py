@@ -283,6 +283,28 @@ def test_sessions_and_records_are_read_without_any_password(tmp_path: Path) -> N
     assert found == {IQN: {"methods": ["CHAP"]}}
 
 
+@pytest.mark.parametrize(
+    ("state", "user", "shown"),
+    [
+        ("LOGGED_IN", "abc", ("LOGGED_IN", "abc")),
+        ("FAILED", "abc", ("FAILED", "abc")),
+        ("LOGGED_IN", "", ("LOGGED_IN", "")),
+    ],
+)
+def test_sessions_with_one_target_are_its_paths_and_the_worst_counts(
+    tmp_path: Path, state: str, user: str, shown: tuple[str, str]
+) -> None:
+    for number, portal, its_state, its_user in ((3, "10.77.2.9", state, user), (4, "10.77.1.9", "LOGGED_IN", "abc")):
+        write(tmp_path / f"iscsi_session/session{number}/targetname", IQN)
+        write(tmp_path / f"iscsi_session/session{number}/username", its_user)
+        write(tmp_path / f"iscsi_session/session{number}/state", its_state)
+        write(tmp_path / f"iscsi_connection/connection{number}:0/persistent_address", portal)
+
+    assert traces.sessions(tmp_path) == {
+        IQN: {"state": shown[0], "user": shown[1], "portal": "10.77.1.9, 10.77.2.9"},
+    }  # fmt: skip
+
+
 def test_tables_of_lvm_libvirt_and_the_switch() -> None:
     rows = [{"vg_name": "cinder-volumes", "lv_name": "volume-1"}, {"vg_name": "system", "lv_name": "root"}]
     report = {"report": [{"lv": rows}]}

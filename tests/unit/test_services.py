@@ -115,14 +115,14 @@ def test_a_service_without_a_definition_is_refused(tmp_path):
 
 
 def test_the_definitions_have_templates_for_their_files(definitions):
-    plan = services.plan(definitions, ["control", "storage", "compute", "gateway"])
+    plan = services.plan(definitions, ["control", "storage", "compute", "gateway", "backup"])
     for entry in plan["files"]:
         if "template" in entry:
             assert (ROLE / "templates" / entry["template"]).is_file(), entry["path"]
 
 
 def test_no_path_is_written_twice(definitions):
-    plan = services.plan(definitions, ["control", "storage", "compute", "gateway"])
+    plan = services.plan(definitions, ["control", "storage", "compute", "gateway", "backup"])
     paths = [entry["path"] for entry in plan["files"]]
     assert len(paths) == len(set(paths))
 
@@ -137,3 +137,20 @@ def test_urls_of_the_catalogue():
     (entry,) = services.catalogue({"demo": SMALL}, "https://api.example.org", "RegionOne")
     assert [endpoint["interface"] for endpoint in entry["endpoints"]] == ["public", "internal"]
     assert entry["endpoints"][0]["url"] == "https://api.example.org:80/v1"
+
+
+def test_a_unit_that_somebody_else_starts_is_configured_and_left_as_it_is(definitions):
+    plan = services.plan(definitions, ["storage"], ["cinder-volume.service"])
+    kept = unit(plan, "cinder-volume.service")
+    own = unit(services.plan(definitions, ["storage"]), "cinder-volume.service")
+    assert kept == {**own, "state": "kept"}
+    assert "state" not in own
+    assert plan["files"] == services.plan(definitions, ["storage"])["files"]
+
+
+def test_what_two_components_need_alike_is_there_once(definitions):
+    paths = [entry["path"] for entry in services.plan(definitions, ["storage", "backup"])["files"]]
+    assert paths.count("/etc/sudoers.d/updraft-cinder") == 1
+    backup = services.plan(definitions, ["backup"])
+    assert [entry["name"] for entry in backup["units"]] == ["cinder-backup.service"]
+    assert "/etc/sudoers.d/updraft-cinder" in [entry["path"] for entry in backup["files"]]

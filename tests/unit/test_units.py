@@ -261,3 +261,55 @@ def test_the_diff_has_a_line_for_each_unit_that_something_is_done_to() -> None:
 
 def test_what_goes_with_http_alone_is_no_readiness_by_itself() -> None:
     assert unit(ready={"tcp": None, "http": None, "status": [200], "command": None}).ready == {}
+
+
+DISABLED = status(file="disabled")
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "operations"),
+    [
+        pytest.param(DISABLED, STAMP, (), id="runs"),
+        pytest.param(status(active="inactive", file="disabled"), None, (), id="was never started"),
+        pytest.param(status(active="inactive", file="disabled"), stamp(depends="other"), (), id="does not run"),
+        pytest.param(status(active="failed", file="disabled"), STAMP, (), id="failed"),
+        pytest.param(status(active="deactivating", file="disabled"), STAMP, (), id="is being stopped"),
+        pytest.param(DISABLED, stamp(depends="other"), ("restart",), id="configuration changed"),
+        pytest.param(DISABLED, None, ("restart",), id="nobody knows what it was started with"),
+        pytest.param(status(active="inactive"), None, ("disable",), id="its package enabled it"),
+    ],
+)
+def test_a_unit_that_somebody_else_starts_and_stops(now: Status, before: Any, operations: tuple[str, ...]) -> None:
+    assert plan(unit(state="kept"), now, STAMP, before).operations == operations
+
+
+@pytest.mark.parametrize(
+    ("operations", "now", "outcome"),
+    [
+        pytest.param((), {"active": "inactive"}, "as wanted", id="does not run"),
+        pytest.param((), {"active": "failed"}, "as wanted", id="failed, which is for its master to mend"),
+        pytest.param((), {}, "as wanted", id="runs"),
+        pytest.param(("restart",), {"active": "inactive"}, "as wanted", id="stopped meanwhile"),
+        pytest.param(("restart",), {"active": "failed", "result": "exit-code"}, "failed", id="its settings"),
+        pytest.param(("restart",), {"active": "activating"}, "waits", id="starts"),
+    ],
+)  # fmt: skip
+def test_what_is_awaited_of_a_unit_that_somebody_else_starts(
+    monkeypatch: pytest.MonkeyPatch, operations: tuple[str, ...], now: dict[str, Any], outcome: str
+) -> None:
+    kept = unit(state="kept", ready={"path": "/is/not/there"} if now.get("active") == "inactive" else None)
+    monkeypatch.setattr(units_run, "show", lambda names: {name: status(file="disabled", **now) for name in names})
+    watch = units_run.Watch([units.Step(kept, operations)])
+
+    done = watch.look()
+
+    assert (done == [kept], bool(watch.failed), bool(watch.waiting)) == {
+        "as wanted": (True, False, False),
+        "failed": (False, True, True),
+        "waits": (False, False, True),
+    }[outcome]
+
+
+def test_a_masked_unit_cannot_be_left_to_somebody_else() -> None:
+    with pytest.raises(ValueError, match="a masked unit cannot be started"):
+        unit(state="kept", masked=True)

@@ -37,7 +37,7 @@ def _machine(machine: Machine, node: Node, path: str, problems: Problems) -> Non
         return
     if machine.kind == "bare":
         return  # What disks it has is its own affair: `disks` of a node are those that hold data.
-    own = [role for role in ("storage", "compute") if role in node.roles]
+    own = [role for role in ("storage", "compute", "backup") if role in node.roles]
     if machine.kind == "container" and own:
         text = f"a container has no kernel of its own, which the role {own[0]} needs"
         problems.add(f"{path}.kind", text, "write kind: vm")

@@ -10,7 +10,7 @@ from .types import Node, Provisioning, Role, Site
 from .values import AddressRange
 
 #: Roles whose data would be gone with every start of a machine without a disk.
-ROOTED: tuple[Role, ...] = ("control", "database", "messaging", "provisioning")
+ROOTED: tuple[Role, ...] = ("control", "database", "messaging", "provisioning", "backup")
 
 
 def check_provisioning(site: Site, expanded: Expanded, problems: Problems) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from .check_networks import need_network
 from .expand import PROVIDER, STORAGE, Expanded, addresses_of
 from .problems import Problems
-from .types import Role, Service, Site
+from .types import Node, Role, Service, Site
 
 #: Services without which a service does not work.
 NEEDS: dict[Service, tuple[Service, ...]] = {
@@ -35,6 +35,8 @@ def check_roles(site: Site, expanded: Expanded, problems: Problems) -> None:
         for role in node.roles:
             members.setdefault(role, []).append(node.name)
     _services(site, problems)
+    for name in members.get("backup", []):
+        _backup(site, expanded.nodes[name], expanded.paths[name], problems)
     if expanded.nodes and not problems.under("nodes"):
         for role in ONE:
             _one(site, role, members.get(role, []), expanded, problems)
@@ -58,6 +60,16 @@ def _services(site: Site, problems: Problems) -> None:
         if missing:
             names = ", ".join(missing)
             problems.add(f"services[{number}]", f"{service} needs {names}", f"add {names} to services")
+
+
+def _backup(site: Site, node: Node, path: str, problems: Problems) -> None:
+    """What is lost with the volumes is no backup of them."""
+    if "storage" in node.roles:
+        text = "a backup belongs on another node than the volumes"
+        problems.add(f"{path}.roles", text, "take the role backup to a node without the role storage")
+    elif "cinder" not in site.services and not problems.under("services"):
+        text = "backups are made by cinder, which is not one of services"
+        problems.add(f"{path}.roles", text, "remove the role backup, or add cinder to services")
 
 
 def _one(site: Site, role: Role, members: list[str], expanded: Expanded, problems: Problems) -> None:

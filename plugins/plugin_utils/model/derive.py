@@ -44,6 +44,7 @@ def derive(site: Site, expanded: Expanded, state: Path, root: Path = ROOT) -> De
     storage = Storage(site, nodes, links)
     ledger = Ledger(site, groups, {name: _addresses(found) for name, found in links.items()}, storage)
     cloud = _cloud(site, nodes, groups, prints, ledger)
+    cloud["volume_hosts"] = storage.volume_hosts()
     cloud["provisioning"] = provisioning(site, expanded)
     if cloud["provisioning"] is not None:
         cloud["provisioning"]["packages"] = _packages(prints, expanded, cloud["provisioning"]["roles"])

@@ -22,7 +22,7 @@ STORAGES = (STORAGE, STORAGE2)
 REGISTRAR = "registrar."
 MOST = 4096
 #: Roles whose nodes get an address on a storage network that follows from the management address.
-ON_STORAGE = {STORAGE: {"control", "storage", "compute"}, STORAGE2: {"storage", "compute"}}
+ON_STORAGE = {STORAGE: {"control", "storage", "compute", "backup"}, STORAGE2: {"storage", "compute", "backup"}}
 
 _RANGE = re.compile(r"(?P<head>[^\[]+)\[(?P<first>\d+):(?P<last>\d+)\](?P<tail>.*)")
 

@@ -19,6 +19,8 @@ Variables = dict[str, Any]
 #: RFC 3720, 3.2.6.1.
 LONGEST_IQN = 223
 PORT = 3260
+#: The volume service of a mirror has the same name on both legs, and with it its volumes.
+MIRROR_HOST = "mirror"
 
 
 def authority(site: Site) -> str:
@@ -81,12 +83,22 @@ class Storage:
     def node(self, node: Node) -> Variables:
         """One host's `cloud_node.storage`."""
         compute = "compute" in node.roles
+        attaches = compute or "backup" in node.roles
         return {
             "initiator": initiator(self.site, node.name),
             "mirror": self._leg(node) if self.mirror and node.name in self.mirror.legs else None,
-            "portals": self.portals(node) if compute else [],
+            "serves": self._serves_at(node),
+            "volume_host": MIRROR_HOST if self.mirror and node.name in self.mirror.legs else "",
+            "portals": self.portals(node) if attaches else [],
+            "multipath": attaches and self._multipath(node),
             "pools": [self._pool(pool, node) for pool in self.site.compute.storage_pools.values()] if compute else [],
         }
+
+    def volume_hosts(self) -> dict[str, list[str]]:
+        """The names of volume services, and the nodes of which one runs it."""
+        if self.mirror is not None:
+            return {MIRROR_HOST: list(self.mirror.legs)}
+        return {node.name: [node.name] for node in self.nodes.values() if "storage" in node.roles}
 
     def service(self, node: Node, network: str) -> str | None:
         """The address on a network that a leg has while it serves; None for other nodes and networks."""
@@ -97,6 +109,19 @@ class Storage:
     def portals(self, node: Node) -> list[str]:
         """Where volumes are served, on the storage networks that a node is on."""
         return [address for network, address in self.served.items() if network in self.links[node.name]]
+
+    def _serves_at(self, node: Node) -> list[str]:
+        """Where a storage node serves volumes: on a mirror while it does, else at its own addresses."""
+        if "storage" not in node.roles:
+            return []
+        if self.mirror is not None:
+            return list(self.served.values())
+        own = self.links[node.name]
+        return [str(own[name].address) for name in STORAGES if name in own]
+
+    def _multipath(self, node: Node) -> bool:
+        """Whether a node has volumes by multipath: for its several paths, or to wait while a mirror changes sides."""
+        return self.mirror is not None or len([name for name in STORAGES if name in self.links[node.name]]) > 1
 
     def _served(self) -> dict[str, str]:
         """The addresses of the mirror by network."""

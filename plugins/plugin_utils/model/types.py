@@ -32,7 +32,7 @@ from .values import (
     VolumeGroup,
 )
 
-Role = Literal["control", "database", "messaging", "provisioning", "gateway", "storage", "compute"]
+Role = Literal["control", "database", "messaging", "provisioning", "gateway", "storage", "compute", "backup"]
 #: What a machine may become that nobody wrote down: it holds no data, and others can take its place.
 JoiningRole = Literal["compute", "gateway"]
 Service = Literal["keystone", "glance", "placement", "nova", "neutron", "cinder"]
