@@ -131,7 +131,7 @@ class NodeCache:
             (root / RECORD[1:]).parent.mkdir(parents=True, exist_ok=True)
             (root / RECORD[1:]).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
             settle_times(root, started)
-            logged(squashfs_command(str(root), str(work / ROOT), recipe.compression, date), log)
+            pack(root, work / ROOT, recipe.compression, date, log)
             shutil.rmtree(root)
             write_manifest(work, recipe.key, name, packages, date)
             (self.logs / f"node-{recipe.key}.seconds").write_text(f"{time.monotonic() - begin:.0f}\n")
@@ -215,6 +215,12 @@ def boot_files(root: Path, work: Path, date: int, log: Path) -> None:
         for name in ("initrd.img", "initrd.img.old"):
             (link / name).unlink(missing_ok=True)
     shutil.copyfile(kernel, work / KERNEL)
+
+
+def pack(root: Path, file: Path, level: int, date: int, log: Path) -> None:
+    """Pack a root file system; the same content gives the same bytes, whoever packs it and when."""
+    # It takes one date only, and somebody's environment is no part of the content.
+    logged(["env", "--unset=SOURCE_DATE_EPOCH", *squashfs_command(str(root), str(file), level, date)], log)
 
 
 def write_manifest(work: Path, key: str, name: str, packages: Mapping[str, str], date: int) -> None:

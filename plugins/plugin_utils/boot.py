@@ -59,11 +59,12 @@ def _check(systems: Iterable[Mapping[str, Any]], versions: Collection[str]) -> N
 
 
 def _system(system: Mapping[str, Any], profile: str) -> dict[str, Any]:
-    image, disk = system.get("image"), system.get("install")
+    image = system.get("image")
+    options = [f"updraft.{key}={system[key]}" for key in ("install", "root") if system.get(key)]
     return {
         "name": system["name"],
         "mac": system["mac"],
         "ip": system["address"],
         "profile": f"{profile}-{image}" if image else profile,
-        **({"kernel_options": f"updraft.install={disk}"} if disk else {}),
+        **({"kernel_options": " ".join(options)} if options else {}),
     }

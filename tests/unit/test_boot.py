@@ -57,6 +57,15 @@ def test_a_machine_is_told_which_disk_it_is_installed_on() -> None:
     assert installed["kernel_options"] == "updraft.install=/dev/vda"
 
 
+def test_a_machine_is_told_where_its_root_is() -> None:
+    small, both = objects(
+        {**system("node1", 31), "root": "iscsi"}, {**system("node2", 32, None, "/dev/vda"), "root": "memory"}
+    )["systems"]
+
+    assert small["kernel_options"] == "updraft.root=iscsi"
+    assert both["kernel_options"] == "updraft.install=/dev/vda updraft.root=memory"
+
+
 def test_cobbler_takes_it() -> None:
     found = objects(system("node1", 31, OLD, "/dev/vda"))
     distros = [{**distro, "kernel": "/k", "initrd": "/i"} for distro in found["distros"]]

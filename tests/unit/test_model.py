@@ -448,6 +448,7 @@ def test_a_node_that_boots_by_network_is_expected_and_not_played_with(roles: Pat
             "firmware": None,
             "image": None,
             "install": None,
+            "root": None,
         }
     ]
     assert [node["name"] for node in provisioning["expected"]] == ["node9"]
@@ -463,6 +464,14 @@ def test_a_machine_is_given_a_version_of_the_image_and_a_disk(roles: Path) -> No
     assert (system["image"], system["install"]) == ("3f9c0a7be214", "/dev/sda")
     # `later` is nobody yet: the registrar may know it one day, and its version has to be there then.
     assert provisioning["pinned"] == ["0123456789ab", "3f9c0a7be214"]
+
+
+def test_a_machine_is_told_where_its_root_is_and_from_how_much_memory_on(roles: Path) -> None:
+    wanted = "provisioning: {iscsi_below_mib: 3000, root: {node9: iscsi}, "
+    provisioning = derived(roles, JOINING.replace("provisioning: {", wanted)).cloud["provisioning"]
+
+    assert provisioning["disks"] == {"port": 3261, "below_mib": 3000}
+    assert [system["root"] for system in provisioning["systems"]] == ["iscsi"]
 
 
 def test_the_provisioning_node_is_known_to_all(roles: Path) -> None:

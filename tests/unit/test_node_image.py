@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,12 @@ import pytest
 
 from ansible_collections.updraft.cloud.plugins.module_utils import node_image, node_recipe
 from ansible_collections.updraft.cloud.plugins.module_utils.image_recipe import ImageError
-from ansible_collections.updraft.cloud.plugins.module_utils.node_image import NodeCache, settle_times, write_overlay
+from ansible_collections.updraft.cloud.plugins.module_utils.node_image import (
+    NodeCache,
+    pack,
+    settle_times,
+    write_overlay,
+)
 from ansible_collections.updraft.cloud.plugins.module_utils.node_recipe import NodeRecipe, installed, simulated, version
 from ansible_collections.updraft.cloud.plugins.module_utils.node_store import (
     Plan,
@@ -128,6 +135,42 @@ def test_what_the_build_wrote_gets_the_time_of_the_youngest_packaged_file(tmp_pa
     assert settle_times(tmp_path, 5000) == 2000
     assert [int((tmp_path / name).stat().st_mtime) for name in ("old", "young", "built")] == [1000, 2000, 2000]
     assert int((tmp_path / "link").lstat().st_mtime) == 2000
+
+
+def tree(root: Path, names: list[str]) -> int:
+    """A root file system as a build leaves it, its files made in this order; return its date."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(hashlib.sha256(name.encode()).digest() * (len(name) * 700))
+        os.utime(path, (1000, 2000 if name.endswith("one") else 1000))
+    os.link(root / "usr/lib/a/one", root / "usr/lib/b/link")
+    (root / "etc").mkdir()
+    (root / "etc/machine-id").touch()
+    (root / "etc/mtab").symlink_to("../proc/mounts")
+    (root / "etc/secret").write_text("x" * 5000)
+    (root / "etc/secret").chmod(0o600)
+    return settle_times(root, time.time() - 60)
+
+
+def test_two_builds_of_one_content_are_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real mksquashfs: the digest in a manifest says what the content is, not when or where it was packed."""
+    names = [f"usr/lib/{folder}/{name}" for folder in "abc" for name in ("one", "two", "three", "four" * 50)]
+    digests = set()
+    for number, order in enumerate([names, names[::-1], sorted(names, key=len)]):
+        root, file = tmp_path / f"root{number}", tmp_path / f"{number}.squashfs"
+        date = tree(root, order)
+        assert date == 2000
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(number))
+        pack(root, file, 3, date, tmp_path / "log")
+        digests.add(node_image.file_digest(file))
+        # As long as a time in it would take to differ.
+        time.sleep(1.1)
+    assert len(digests) == 1
+
+    (root / "etc/secret").chmod(0o644)
+    pack(root, tmp_path / "other.squashfs", 3, date, tmp_path / "log")
+    assert node_image.file_digest(tmp_path / "other.squashfs") not in digests
 
 
 def image(cache: NodeCache, recipe: NodeRecipe, name: str) -> None:

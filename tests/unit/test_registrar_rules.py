@@ -42,6 +42,31 @@ def test_uuids_are_the_same_in_both_byte_orders():
     assert canonical_uuid("0" * 8 + "-0000-0000-0000-" + "0" * 12) == canonical_uuid("") == ""
 
 
+def test_a_machine_that_nobody_knows_is_sent_on_to_cobbler_and_asks_again_where_that_is_away(site):
+    cobbler, again = "http://10.77.0.10/cblr/svc/op/ipxe", "http://10.77.0.10/boot/ipxe"
+    mac = machine(1)["boot_mac"]
+    assert site.boot_client.get("/boot/ipxe", params={"mac": mac}).text.splitlines() == [
+        "#!ipxe",
+        "set updraft-token",
+        f"chain {cobbler}/mac/{mac} || goto again",
+        "exit",
+        ":again",
+        "echo Updraft: no answer from Cobbler; asking again",
+        "sleep 5",
+        f"chain --replace {again}?mac={mac.replace(':', '%3A')}&uuid=&serial=",
+    ]
+
+
+def test_a_setting_that_is_no_more_is_refused(tmp_path):
+    file = tmp_path / "settings.ini"
+    file.write_text(
+        "[registrar]\noperator_password = 12345678\nsession_key = 0123456789abcdef\ndefault_profile = node\n"
+    )
+    file.chmod(0o600)
+    with pytest.raises(SettingsError, match="no setting default_profile"):
+        load(file)
+
+
 def test_silence_makes_away_and_nothing_else():
     assert states.effective("in_service", 91, 90) == "away"
     assert states.effective("in_service", 90, 90) == "in_service"

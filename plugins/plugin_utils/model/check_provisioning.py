@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from .check_nodes import PREFIXES, RESERVED
 from .expand import MANAGEMENT, PROVIDER, Expanded, addresses_of, shadow
 from .problems import Problems, did_you_mean
@@ -107,7 +109,12 @@ def _interfaces(site: Site, provisioning: Provisioning, problems: Problems) -> N
 
 def _images(provisioning: Provisioning, expanded: Expanded, problems: Problems) -> None:
     """Only what boots by network can be given an image. A name that is not here may be the registrar's."""
-    for key, written in (("images", provisioning.images), ("install", provisioning.install)):
+    named: dict[str, Collection[str]] = {
+        "images": provisioning.images,
+        "install": provisioning.install,
+        "root": provisioning.root,
+    }
+    for key, written in named.items():
         for name in written:
             node = expanded.nodes.get(name)
             if node is not None and node.boot == "disk":

@@ -10,6 +10,8 @@ from .types import Node, Provisioning, Site
 
 #: Where the registrar listens, with TLS; and where Apache finds it for machines that boot.
 REGISTRAR_PORT = 7777
+#: Where the image is a disk (roles/node_image/meta/footprint.yml opens it).
+DISKS_PORT = 3261
 Variables = dict[str, Any]
 
 
@@ -17,9 +19,10 @@ def provisioning(site: Site, expanded: Expanded) -> Variables | None:
     """`cloud.provisioning`; None where nothing boots by network.
 
     server: the address that machines boot from; systems: who gets which address (approved or declared), boots which
-    version of the image (None: the newest) and is installed on which disk (None: none); pinned: all versions that
-    are asked for, also by machines that nobody knows yet; declared: whom the registrar may approve by MAC address and
-    serial number; expected: nodes of cloud.yml that boot by network and have not registered yet.
+    version of the image (None: the newest), has its root where (None: by its memory, iscsi where that is less than
+    disks.below_mib) and is installed on which disk (None: none); pinned: all versions that are asked for, also by
+    machines that nobody knows yet; declared: whom the registrar may approve by MAC address and serial number;
+    expected: nodes of cloud.yml that boot by network and have not registered yet.
     """
     own = site.provisioning
     server = next((node for node in expanded.nodes.values() if "provisioning" in node.roles), None)
@@ -44,6 +47,7 @@ def provisioning(site: Site, expanded: Expanded) -> Variables | None:
         "return": own.return_,
         "unreachable": own.unreachable,
         "port": REGISTRAR_PORT,
+        "disks": {"port": DISKS_PORT, "below_mib": own.iscsi_below_mib},
         "url": f"https://{name}:{REGISTRAR_PORT}",
         "address": str(server.address),
         "systems": _systems(site, own, expanded, declared),
@@ -82,6 +86,7 @@ def _system(own: Provisioning, name: str, mac: str | None, address: str, firmwar
         "firmware": firmware,
         "image": own.images.get(name),
         "install": own.install.get(name),
+        "root": own.root.get(name),
     }
 
 

@@ -42,6 +42,8 @@ MachineKind = Literal["container", "vm", "bare"]
 Firmware = Literal["bios", "uefi"]
 Boot = Literal["disk", "network"]
 PowerKind = Literal["redfish", "ipmi"]
+#: Where the root file system of a machine that boots by network is.
+Root = Literal["memory", "iscsi"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 SERVICES: tuple[Service, ...] = get_args(Service)
@@ -135,6 +137,16 @@ class Provisioning:
     install: Annotated[
         dict[Name, Device],
         Doc("Machines that the image is written to a disk of, once, and which boot from it; only if it is empty."),
+    ] = field(default_factory=dict)
+    iscsi_below_mib: Annotated[
+        int,
+        Number(0, 16_777_216, "MiB"),
+        Doc(
+            "Machines with less memory than this do not fetch the image into it: they read it from the server by iSCSI."
+        ),
+    ] = 1536
+    root: Annotated[
+        dict[Name, Root], Doc("Machines that read it by iSCSI, or have it in memory, however much they have of that.")
     ] = field(default_factory=dict)
 
 

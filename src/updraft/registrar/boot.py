@@ -107,15 +107,13 @@ def _make(session: Session, settings: Settings, host: Host, mac: str) -> str:
 def script(settings: Settings, answer: Answer, mac: str, query: str) -> str:
     """The iPXE script."""
     lines = ["#!ipxe"]
+    once_more = [f"sleep {PAUSE}", f"chain --replace {settings.boot_url}/boot/ipxe?{query}"]
     if answer.wait:
-        lines += [
-            "echo Updraft: this machine was heard a moment ago; it gets its boot token once it is known to be down",
-            f"sleep {PAUSE}",
-            f"chain --replace {settings.boot_url}/boot/ipxe?{query}",
-        ]
-        return "\n".join(lines) + "\n"
+        said = "this machine was heard a moment ago; it gets its boot token once it is known to be down"
+        return "\n".join([*lines, f"echo Updraft: {said}", *once_more]) + "\n"
     lines.append(f"set updraft-token {answer.token}".rstrip())
     # Cobbler knows whom cloud.yml or an approval names, and gives all others its default profile.
-    profile = f"{settings.cobbler_url}/profile/{quote(settings.default_profile)}"
-    lines.append(f"chain {settings.cobbler_url}/mac/{mac} || chain {profile}")
+    lines += [f"chain {settings.cobbler_url}/mac/{mac} || goto again", "exit"]
+    # One that is being restarted must not strand a machine.
+    lines += [":again", "echo Updraft: no answer from Cobbler; asking again", *once_more]
     return "\n".join(lines) + "\n"

@@ -58,7 +58,6 @@ class Settings:
     # Boot
     boot_url: str = ""  # what iPXE asks, without /boot/ipxe: http://SERVER
     cobbler_url: str = ""  # http://SERVER/cblr/svc/op/ipxe
-    default_profile: str = "node"
     token_valid: int = 600
     token_after: int = 40
     strict_address: bool = True

@@ -37,8 +37,9 @@ find /run /dev/shm -path /run/live/rootfs -prune -o -type f -size -16M ! -path "
 exit 0
 """
 
-#: What of the control host a machine may talk to that has only booted: the boot server and the registrar.
-OPEN_TO_ALL = {80, 7777}
+#: What of the control host a machine may talk to that has only booted: the boot server, the image as a disk, and the
+#: registrar.
+OPEN_TO_ALL = {80, 3261, 7777}
 #: And what it may not: API, database, bus, OVN, libvirt, Cobbler.
 CLOSED = (3306, 5672, 6641, 6642, 16514, 25151, 7778)
 
