@@ -26,9 +26,19 @@ def pool_names(pools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return made.names(pools)
 
 
+def pool_device(target: str, lun: str) -> str:
+    """The device of all paths to a LUN."""
+    return made.device(target, lun)
+
+
 class FilterModule:
     """What Ansible looks for."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names and functions."""
-        return {"pool_names": pool_names, "pool_rules": pool_rules, "pool_sessions": pool_sessions}
+        return {
+            "pool_device": pool_device,
+            "pool_names": pool_names,
+            "pool_rules": pool_rules,
+            "pool_sessions": pool_sessions,
+        }

@@ -18,6 +18,11 @@ def wwid(target: str, lun: str) -> str:
     return LIO + serial(target, lun).replace("-", "")[:DIGITS]
 
 
+def device(target: str, lun: str) -> str:
+    """Return the device which multipath makes of all paths to a LUN."""
+    return f"/dev/mapper/{wwid(target, lun)}"
+
+
 def rules(pools: Iterable[Mapping[str, Any]], *, multipath: bool) -> str:
     """Return udev's rules, which link /dev/updraft/POOL/VOLUME to the disk, or to the device of all its paths."""
     lines = ["# Managed by Updraft. Volumes of storage pools by their names in cloud.yml."]

@@ -95,6 +95,12 @@ def _storage_parsers(
     text = "go on: have the other leg serve when one is lost (volumes.mirror.failover: by_itself)"
     made.add_argument("--watch", action="store_true", help=text)
 
+    made = command("drill", drill, "lose parts of the cloud on purpose, under a load that is checked")
+    below = made.add_subparsers(dest="drilled", required=True, metavar="WHAT")
+    text = "cut a leg and a path, move serving there and back; the pauses, and whether anything was lost"
+    made = below.add_parser("storage", help=text, description=text, parents=[inventory, raw])
+    made.add_argument("--node", metavar="NODE", help="the compute node that writes; by default the first")
+
 
 def _number(text: str) -> int:
     if not text.isdigit():
@@ -230,6 +236,13 @@ def show_storage(options: argparse.Namespace) -> int:
     if options.watch:
         return storage_watch.watch(find_site(options.inventory), options.typed, raw=options.raw)
     return storage.show(find_site(options.inventory), options.typed, as_json=options.json, raw=options.raw)
+
+
+def drill(options: argparse.Namespace) -> int:
+    """`drill storage INVENTORY [--node NODE]`."""
+    from updraft import drill as drills
+
+    return drills.run(find_site(options.inventory), options.typed, node=options.node, raw=options.raw)
 
 
 def show_hosts(options: argparse.Namespace) -> int:

@@ -132,7 +132,7 @@ def lab_up(site: Site, typed: list[str], *, raw: bool) -> int:
         close(site, record, results)
     code = next((result.code or 1 for result in results if result.status not in ("ok", "skipped")), 0)
     if code == 0:
-        print(f"\n{lab.summary(site, _model(site))}")
+        print(f"\n{lab.summary(site, model(site))}")
     return code
 
 
@@ -169,7 +169,7 @@ def _one_stage(site: Site, typed: list[str], stage: Callable[[Session], StageRes
     return result.code
 
 
-def _model(site: Site) -> dict[str, Any]:
+def model(site: Site) -> dict[str, Any]:
     """The model's `cloud`, with the machines of the registrar's last answer."""
     from ansible_collections.updraft.cloud.plugins.plugin_utils import registry
     from ansible_collections.updraft.cloud.plugins.plugin_utils.model.inventory import read

@@ -10,8 +10,8 @@ from typing import Any
 
 from updraft.commands import close, session_of
 from updraft.records import new_record
-from updraft.report import read_json
-from updraft.runner import Stage, run_stage
+from updraft.report import StageResult, read_json
+from updraft.runner import Session, Stage, run_stage
 from updraft.site import Refusal, Site
 
 Status = Mapping[str, Any]
@@ -37,20 +37,29 @@ def legs(site: Site) -> list[str]:
 
 def ask(site: Site, typed: list[str], *, raw: bool, quiet: bool = False) -> Statuses:
     """What both servers say now; None for one that does not answer. Raises Refusal when neither could be asked."""
-    names, record_file = legs(site), site.state / RECORD
-    record_file.unlink(missing_ok=True)
     with site.lock():
         record = new_record(site.state / "artifacts", typed, None, [])
-        words = json.dumps({"storage_record": str(record_file)})
-        playbook = site.root / "playbooks" / "storage_status.yml"
         with session_of(site, record, raw=raw, quiet=quiet) as session:
-            result = run_stage(session, Stage("storage", playbook, ("--extra-vars", words), hosts=" and ".join(names)))
-        if result.status != "ok" and not record_file.exists():
+            result, found = asked(session)
+        if found is None:
             close(site, record, [result])
             raise Refusal("the storage servers could not be asked")
         record.status = "ok"
         record.save()
-    return read_json(record_file) or dict.fromkeys(names)
+    return found
+
+
+def asked(session: Session) -> tuple[StageResult, Statuses | None]:
+    """The same within a command that has the site already; None when neither could be asked."""
+    site = session.site
+    names, record_file = legs(site), site.state / RECORD
+    record_file.unlink(missing_ok=True)
+    words = json.dumps({"storage_record": str(record_file)})
+    playbook = site.root / "playbooks" / "storage_status.yml"
+    result = run_stage(session, Stage("storage", playbook, ("--extra-vars", words), hosts=" and ".join(names)))
+    if result.status != "ok" and not record_file.exists():
+        return result, None
+    return result, read_json(record_file) or dict.fromkeys(names)
 
 
 def show(site: Site, typed: list[str], *, as_json: bool, raw: bool) -> int:
@@ -119,7 +128,7 @@ def _serving(status: Status) -> list[str]:
     sessions = status.get("sessions") or {}
     if sessions:
         counted = ", ".join(f"{who} ({count})" for who, count in sorted(sessions.items()))
-        lines.append(f"sessions: {counted}")
+        lines.append(f"volumes in use by: {counted}")
     pool = status.get("pool")
     if pool:
         size = pool["size_bytes"] / (1 << 30)

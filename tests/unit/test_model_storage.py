@@ -90,6 +90,7 @@ def test_a_leg_knows_itself_its_peer_and_what_it_may_have_to_serve() -> None:
         {"name": "pool-vms-web", "size_gib": 2},
         {"name": "pool-vms-db", "size_gib": 4},
         {"name": "pool-build-cache", "size_gib": 1},
+        {"name": "drill-canary", "size_gib": 1},
     ]
     assert (found["portals"], found["pools"]) == ([], [])
 
@@ -107,7 +108,7 @@ def test_the_legs_mirror_each_other() -> None:
 
 
 def test_a_volume_of_a_pool_is_a_target_for_all_compute_nodes() -> None:
-    target, second, _ = storage_of(made(SMALL), "storage1")["mirror"]["targets"]
+    target, second, *_ = storage_of(made(SMALL), "storage1")["mirror"]["targets"]
 
     assert target == {
         "iqn": f"{IQN}:updraft.pool.vms.web",
@@ -132,9 +133,30 @@ def test_a_compute_node_logs_in_where_it_is_plugged_in() -> None:
         ],
     }
     assert storage_of(found, "control1") == {
-        "initiator": f"{IQN}:control1", "mirror": None, "portals": [], "pools": [],
+        "initiator": f"{IQN}:control1", "mirror": None, "portals": [], "canary": None, "pools": [],
         "serves": [], "volume_host": "", "multipath": False,
     }  # fmt: skip
+
+
+def test_drills_have_a_volume_of_their_own() -> None:
+    found = made(SMALL)
+    target = storage_of(found, "storage1")["mirror"]["targets"][-1]
+
+    assert target["iqn"] == f"{IQN}:updraft.drill"
+    assert target["luns"] == [{"name": "drill-canary", "device": "/dev/data/drill-canary", "read_only": False}]
+    assert storage_of(found, "node1")["canary"] == {
+        "target": f"{IQN}:updraft.drill",
+        "lun": "drill-canary",
+        "portals": ["10.0.1.9", "10.0.2.9"],
+    }
+
+
+def test_a_site_may_have_no_drills() -> None:
+    assert "mirror: {" in SMALL
+    found = made(SMALL.replace("mirror: {", "mirror: {canary_gib: 0, ", 1))
+
+    assert storage_of(found, "node1")["canary"] is None
+    assert "drill-canary" not in str(storage_of(found, "storage1"))
 
 
 def test_a_group_without_a_thin_pool() -> None:
@@ -271,3 +293,10 @@ def test_a_backup_node_reaches_volumes_the_database_and_the_message_bus() -> Non
     for name in ("database", "messaging"):
         (port,) = [port for port in elsewhere.hosts["control1"]["cloud_node"]["ports"] if port["name"] == name]
         assert "10.0.0.39/32" in port["sources"]
+
+
+def test_only_nodes_of_a_mirrored_site_get_what_a_drill_needs() -> None:
+    assert "fio" in made(SMALL).hosts["node1"]["cloud_node"]["packages"]
+    assert "fio" not in made(SMALL).hosts["storage1"]["cloud_node"]["packages"]
+    undrilled = SMALL.replace("address: 10.0.1.9,", "address: 10.0.1.9, canary_gib: 0,")
+    assert "fio" not in made(undrilled).hosts["node1"]["cloud_node"]["packages"]

@@ -84,7 +84,11 @@ class TestProblems:
 def test_in_words() -> None:
     drill = {"ended": (NOW - timedelta(hours=2)).isoformat(), "result": "passed", "longest_pause": 8.25}
     text = "\n".join(told({"storage1": serves(), "storage2": None}, drill, NOW))
-    for part in ("storage1     serves in generation 3", "sessions: iqn.x:node1 (2)", "12.0% of 5.0 GiB in use"):
+    for part in (
+        "storage1     serves in generation 3",
+        "volumes in use by: iqn.x:node1 (2)",
+        "12.0% of 5.0 GiB in use",
+    ):
         assert part in text
     assert "storage2     does not answer" in text
     assert "2026-11-21 10:00, 0 days ago: passed, longest pause 8.2 s" in text

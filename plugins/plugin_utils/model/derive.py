@@ -18,7 +18,7 @@ from .provisioning import provisioning, registered
 from .query import answer
 from .registered import machine_of
 from .registration import STATES, Registration
-from .storage import Storage
+from .storage import DRILL_PACKAGES, Storage
 from .types import ROLES, Network, Node, Site
 from .values import AddressRange
 
@@ -37,7 +37,9 @@ class Derived:
 
 def derive(site: Site, expanded: Expanded, state: Path, root: Path = ROOT) -> Derived:
     """Derive all variables. state: the site's folder for keys; root: the folder with roles/."""
-    prints = footprints(site.services, root)
+    joining = site.provisioning.roles if site.provisioning else ()
+    roles = {*joining, *(role for node in expanded.nodes.values() for role in node.roles)}
+    prints = footprints(site.services, root, roles)
     nodes = expanded.present()
     links = {node.name: links_of(site, node) for node in nodes}
     groups = group(nodes)
@@ -210,16 +212,18 @@ class _Shared:
         """One host's `cloud_node`."""
         machine = self.site.lab.machines.get(node.name) if self.site.lab else None
         prints = [item for item in self.prints if item.at(node.roles)]
+        placed, storage = self._placed(node.roles, prints), self.storage.node(node)
         return {
             **_brief(self.site, node),
-            **self._placed(node.roles, prints),
+            **placed,
+            "packages": sorted({*placed["packages"], *DRILL_PACKAGES}) if storage["canary"] else placed["packages"],
             "interfaces": {name: link.interface for name, link in links.items()},
             # What has the service address of a mirror, now and then, keeps what others put there.
             "links": {name: _link(link, self.storage.service(node, name) is not None) for name, link in links.items()},
             "mac": node.mac,
             "disks": list(node.disks),
             "system_disk": node.system_disk,
-            "storage": self.storage.node(node),
+            "storage": storage,
             "power": plain(node.power),
             "ports": [entry for item in prints for entry in self.ledger.resolved(item, node, links)],
             "certificates": self._certificates(node, prints, links),

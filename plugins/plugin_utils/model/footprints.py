@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Certificate:
 class Footprint:
     """What a role, or one component of a service, puts on the nodes with the roles `on`.
 
-    beside: the service without which a role does nothing, or None.
+    beside: services and node roles of which the site has one, or else the role has nothing to do; empty for any site.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Footprint:
     packages: tuple[str, ...]
     certificates: tuple[Certificate, ...]
     ports: tuple[Port, ...]
-    beside: str | None = None
+    beside: tuple[str, ...] = ()
 
     def at(self, roles: tuple[str, ...]) -> bool:
         return applies(self.on, roles)
@@ -71,12 +71,13 @@ def applies(on: tuple[str, ...], roles: tuple[str, ...]) -> bool:
     return on == EVERY or any(role in on for role in roles)
 
 
-def footprints(services: tuple[str, ...], root: Path = ROOT) -> tuple[Footprint, ...]:
-    """All footprints of a cloud with these services. Raises FootprintError for a file that makes no sense."""
+def footprints(services: tuple[str, ...], root: Path = ROOT, roles: Iterable[str] = ROLES) -> tuple[Footprint, ...]:
+    """All footprints of a cloud with these services and node roles. Raises FootprintError for a file without sense."""
+    there = {*services, *roles}
     return tuple(
         item
         for item in _all(root)
-        if (item.service is None or item.service in services) and (item.beside is None or item.beside in services)
+        if (item.service is None or item.service in services) and (not item.beside or there.intersection(item.beside))
     )
 
 
@@ -116,7 +117,7 @@ def _footprint(data: Mapping[Any, Any], name: str, service: str | None, componen
         packages=tuple(data.get("packages") or ()),
         certificates=tuple(Certificate(**item) for item in data.get("certificates") or ()),
         ports=tuple(_port(item, on) for item in data.get("ports") or ()),
-        beside=data.get("beside"),
+        beside=tuple(data.get("beside") or ()),
     )
 
 

@@ -21,6 +21,10 @@ LONGEST_IQN = 223
 PORT = 3260
 #: The volume service of a mirror has the same name on both legs, and with it its volumes.
 MIRROR_HOST = "mirror"
+#: The volume to which a drill writes.
+CANARY = "drill-canary"
+#: What a compute node needs to write to it, and to compare: only where there are drills, because it is large.
+DRILL_PACKAGES = ("fio",)
 
 
 def authority(site: Site) -> str:
@@ -46,6 +50,11 @@ def volume_target(site: Site, pool: str, volume: str) -> str:
 def volume_name(pool: str, volume: str) -> str:
     """The logical volume of a pool's volume."""
     return f"pool-{pool}-{volume}"
+
+
+def canary_target(site: Site) -> str:
+    """The target of the volume for drills. No pool's: its sessions come and go with the drills."""
+    return f"{authority(site)}:updraft.drill"
 
 
 def thin_pool(site: Site) -> str:
@@ -79,6 +88,8 @@ class Storage:
         self.nodes = {node.name: node for node in nodes}
         self.mirror = site.volumes.mirror
         self.served = self._served()
+        compute = any("compute" in node.roles for node in self.nodes.values())
+        self.drilled = self.mirror is not None and self.mirror.canary_gib > 0 and compute
 
     def node(self, node: Node) -> Variables:
         """One host's `cloud_node.storage`."""
@@ -91,6 +102,7 @@ class Storage:
             "volume_host": MIRROR_HOST if self.mirror and node.name in self.mirror.legs else "",
             "portals": self.portals(node) if attaches else [],
             "multipath": attaches and self._multipath(node),
+            "canary": self._canary(node) if compute and self.drilled else None,
             "pools": [self._pool(pool, node) for pool in self.site.compute.storage_pools.values()] if compute else [],
         }
 
@@ -167,26 +179,31 @@ class Storage:
     def _serves(self) -> Variables:
         """The volumes of the pools, and their targets as the module iscsi_target takes them, without CHAP."""
         pools = self.site.compute.storage_pools.values()
+        sizes = {(pool.name, volume): size for pool in pools for volume, size in pool.volumes.items()}
+        volumes = [{"name": volume_name(*names), "size_gib": size} for names, size in sizes.items()]
+        targets = [self._target(volume_target(self.site, *names), volume_name(*names)) for names in sizes]
+        if self.mirror is not None and self.drilled:
+            volumes.append({"name": CANARY, "size_gib": self.mirror.canary_gib})
+            targets.append(self._target(canary_target(self.site), CANARY))
         return {
             "group": self.site.volumes.group,
             "thin_pool": thin_pool(self.site),
-            "volumes": [
-                {"name": volume_name(pool.name, volume), "size_gib": size}
-                for pool in pools
-                for volume, size in pool.volumes.items()
-            ],
-            "targets": [self._target(pool, volume) for pool in pools for volume in pool.volumes],
+            "volumes": volumes,
+            "targets": targets,
         }
 
-    def _target(self, pool: StoragePool, volume: str) -> Variables:
-        name = volume_name(pool.name, volume)
+    def _target(self, iqn: str, name: str) -> Variables:
         compute = [node.name for node in self.nodes.values() if "compute" in node.roles]
         return {
-            "iqn": volume_target(self.site, pool.name, volume),
+            "iqn": iqn,
             "portals": [{"address": address, "port": PORT} for address in self.served.values()],
             "luns": [{"name": name, "device": f"/dev/{self.site.volumes.group}/{name}", "read_only": False}],
             "acls": [{"initiator": initiator(self.site, name)} for name in compute],
         }
+
+    def _canary(self, node: Node) -> Variables:
+        """The volume for drills as a compute node logs in to it."""
+        return {"target": canary_target(self.site), "lun": CANARY, "portals": self.portals(node)}
 
     def _pool(self, pool: StoragePool, node: Node) -> Variables:
         """A pool as a compute node logs in to it."""

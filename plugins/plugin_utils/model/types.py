@@ -163,6 +163,11 @@ class Mirror:
     addresses: Annotated[
         dict[Name, Address], Doc("The same on further storage networks (`storage2`): each is a path to the volumes.")
     ] = field(default_factory=dict)
+    canary_gib: Annotated[
+        int,
+        Number(0, 1024, "GiB"),
+        Doc("Size of the volume to which `./updraft drill storage` writes; 0 for none, and no drills."),
+    ] = 1
     failover: Annotated[
         Literal["by_hand", "by_itself"],
         Doc(

@@ -183,7 +183,7 @@ def inventories(context: Context) -> str:
 
 
 #: Programs that unit tests drive, and Debian's packages with them. The tests themselves install nothing, nor skip.
-PROGRAMS = {"chromium": "chromium", "chromedriver": "chromium-driver", "mariadbd": "mariadb-server-core"}
+PROGRAMS = {"chromium": "chromium", "chromedriver": "chromium-driver", "mariadbd": "mariadb-server-core", "fio": "fio"}
 
 
 def programs(context: Context) -> str:

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The machines of the storage's lab as a power cut sees them: killed in an instant, started again, asked by ssh."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from updraft.lab import lab_of
+from updraft.labshell import NAMESPACES, ssh
+from updraft.site import Site
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNTIME = Path("/run/updraft")
+PROGRAM = "/usr/local/sbin/updraft-mirror"
+BOOT_SECONDS = 300.0
+
+
+class Wrong(Exception):
+    """Something is not as it has to be; the text says what."""
+
+
+class Refused(Exception):
+    """updraft-mirror refused, with its reason."""
+
+
+def wait(what: str, holds: Callable[[], Any], seconds: float, *, every: float = 1.0) -> Any:
+    """Wait until it holds; return what it returned. Raises Wrong."""
+    end = time.monotonic() + seconds
+    while True:
+        found = holds()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise Wrong(f"{what}: not within {seconds:.0f} s")
+        time.sleep(every)
+
+
+class Machine:
+    """One machine of the lab, under QEMU."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        self.site, self.name = site, name
+        self.namespace = str(lab_of(site)["namespace"])
+        self.pid_file = RUNTIME / self.namespace / name / "pid"
+        self.words = self._words()
+
+    def _pid(self) -> int:
+        try:
+            return int(self.pid_file.read_text())
+        except OSError:
+            raise Wrong(f"{self.name} is not there: ./updraft lab --inventory inventories/lab-storage up") from None
+
+    def _words(self) -> list[str]:
+        """QEMU's command line, with which it is started again."""
+        words = self._command(self._pid())
+        if not any(str(self.pid_file) in word for word in words):
+            raise Wrong(f"process {self._pid()} is not the machine {self.name}")
+        return words
+
+    @staticmethod
+    def _command(pid: int) -> list[str]:
+        try:
+            return Path("/proc", str(pid), "cmdline").read_text().split("\0")[:-1]
+        except OSError:
+            return []
+
+    def cut(self) -> float:
+        """Cut its power; when that was."""
+        pid = self._pid()
+        if self._command(pid) != self.words:
+            raise Wrong(f"process {pid} is not the machine {self.name}")
+        os.kill(pid, signal.SIGKILL)
+        moment = time.time()
+        wait(f"{self.name} is off", lambda: not Path("/proc", str(pid), "exe").exists(), 10, every=0.05)
+        return moment
+
+    def start(self) -> None:
+        """Switch it on."""
+        words = ["nsenter", f"--net={NAMESPACES / self.namespace}", *self.words]
+        subprocess.run(words, check=True, capture_output=True, timeout=60)
+
+    def running(self) -> bool:
+        """Say whether it has power."""
+        return Path("/proc", str(self._pid()), "exe").exists()
+
+    def run(self, script: str, *, data: str = "", limit: float = 180) -> subprocess.CompletedProcess[str]:
+        """Run a shell script on it, whatever comes of it."""
+        words = [*ssh(self.site, self.name), script]
+        words[1:1] = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"]
+        try:
+            return subprocess.run(words, input=data, capture_output=True, text=True, timeout=limit, check=False)
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(words, 255, "", f"no answer within {limit:.0f} s")
+
+    def must(self, script: str, *, data: str = "", limit: float = 180) -> str:
+        """The same; its output. Raises Wrong."""
+        done = self.run(script, data=data, limit=limit)
+        if done.returncode:
+            raise Wrong(f"{self.name}: {script.splitlines()[0][:100]}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def up(self) -> None:
+        """Wait until it lets somebody in."""
+        wait(f"{self.name} answers", lambda: self.run("true", limit=15).returncode == 0, BOOT_SECONDS)
+
+    def mirror(self, *words: str, limit: float = 600) -> dict[str, Any]:
+        """Call updraft-mirror; what it answers. Raises Refused, and Wrong."""
+        done = self.run(f"{PROGRAM} {' '.join(words)}", limit=limit)
+        try:
+            found: dict[str, Any] = json.loads(done.stdout)
+        except ValueError:
+            raise Wrong(f"{self.name}: updraft-mirror {words[0]}: {done.stderr.strip() or done.stdout}") from None
+        if "refused" in found:
+            raise Refused(found["refused"])
+        if done.returncode:
+            raise Wrong(f"{self.name}: updraft-mirror {words[0]}: {found.get('failed', done.stderr)}")
+        return found
