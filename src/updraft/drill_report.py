@@ -136,7 +136,8 @@ def words(found: Mapping[str, Any]) -> list[str]:
     lines = [f"The drill of {found['site']} {found['result']}.", ""]
     for step in found["steps"]:
         late = f", promised at most {step['promised']:.0f} s" if step["late"] else ""
-        lines.append(f"  {step['text']:42} pause {step['pause']:6.1f} s{late}")
+        pause = f"pause {step['pause']:6.1f} s{late}" if found["load"] else "pause not measured: the load was lost"
+        lines.append(f"  {step['text']:42} {pause}")
         if "resynced_bytes" in step:
             copied, dirty = step["resynced_bytes"] / MIB, step["dirtied_bytes"] / MIB
             lines.append(f"  {'':42} {copied:.1f} MiB copied, {dirty:.1f} MiB had been written meanwhile")

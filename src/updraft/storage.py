@@ -149,7 +149,5 @@ def _drilled(drill: Status | None, now: datetime) -> str:
     if drill is None:
         return "last drill   none yet: ./updraft drill storage INVENTORY"
     ended = datetime.fromisoformat(drill["ended"])
-    return (
-        f"last drill   {ended:%Y-%m-%d %H:%M}, {(now - ended).days} days ago: {drill['result']},"
-        f" longest pause {drill['longest_pause']:.1f} s"
-    )
+    pause = f"longest pause {drill['longest_pause']:.1f} s" if drill.get("load", True) else "pauses not measured"
+    return f"last drill   {ended:%Y-%m-%d %H:%M}, {(now - ended).days} days ago: {drill['result']}, {pause}"
