@@ -11,8 +11,6 @@ from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksEr
 from ansible_collections.updraft.cloud.plugins.module_utils.reconcile import Action
 
 GIB = 1 << 30
-#: Where LVM's own metadata says that only who is told to activates a group.
-AUTOACTIVATION = "autoactivation"
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,15 +184,6 @@ def detail(name: str) -> Array | None:
     return next((array for array in arrays() if array.name == name), None)
 
 
-def dirty_chunks(device: str) -> tuple[int, int]:
-    """Return how many chunks of the bitmap on this member are dirty, and how many there are."""
-    text = call(["mdadm", "--examine-bitmap", device], LIMIT_SECONDS)
-    found = re.search(r"Bitmap : (\d+) bits \(chunks\), (\d+) dirty", text)
-    if not found:
-        raise MdError(f"{device} has no bitmap")
-    return int(found.group(2)), int(found.group(1))
-
-
 def _read(path: Path) -> Array | None:
     state = _text(path / "array_state")
     if state in ("", "clear"):
