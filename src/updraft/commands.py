@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from updraft import lab
+from updraft import consoles, lab
 from updraft.display import make_display, recap
 from updraft.records import Record, new_record, prune, unfinished
 from updraft.report import StageResult, build_report, write_report
@@ -125,6 +126,7 @@ def lab_up(site: Site, typed: list[str], *, raw: bool) -> int:
 
     lab.lab_of(site)
     _checked(site)
+    began = time.time()
     with site.lock():
         record = new_record(site.state / "artifacts", typed, None, [])
         with session_of(site, record, raw=raw) as session:
@@ -133,6 +135,8 @@ def lab_up(site: Site, typed: list[str], *, raw: bool) -> int:
     code = next((result.code or 1 for result in results if result.status not in ("ok", "skipped")), 0)
     if code == 0:
         print(f"\n{lab.summary(site, model(site))}")
+    elif complaints := consoles.told(site, began):
+        print("\n" + "\n".join(complaints))
     return code
 
 

@@ -159,7 +159,11 @@ class Drill:
         result = self.stage(name, playbook, **given)
         if result.status != "ok":
             problems.append(f"{name}, after the drill: {why(result)}")
-        return result.status == "ok"
+            return False
+        away = [host for host, counts in result.hosts.items() if counts.unreachable]
+        if away:
+            problems.append(f"{name}, after the drill: {', '.join(away)} did not answer; the next drill sees to that")
+        return not away
 
 
 def ahead(asked: float, node: float, answered: float) -> float:

@@ -84,9 +84,13 @@ def bands(steps: Sequence[Mapping[str, Any]], scale: Scale) -> list[dict[str, An
                 "ok": step["ok"],
                 "y": TOP + HEIGHT + 86 + (number - 1) * ROW,
             }
-            | {"pause": f"{step['pause']:.1f} s", "took": duration(step["seconds"]), "more": _more(step)}
+            | {"pause": _pause(step["pause"]), "took": duration(step["seconds"]), "more": _more(step)}
         )
     return found
+
+
+def _pause(seconds: float | None) -> str:
+    return "not measured" if seconds is None else f"{seconds:.1f} s"
 
 
 def _more(step: Mapping[str, Any]) -> str:
@@ -128,6 +132,7 @@ def picture(found: Mapping[str, Any], latency: Sequence[Bucket], shift: float = 
         found=found,
         when=datetime.fromisoformat(found["started"]).strftime("%d %B %Y, %H:%M UTC").lstrip("0"),
         lost=_lost(found, load),
+        longest=_pause(found["longest_pause"]),
         width=WIDTH,
         height=TOP + HEIGHT + 86 + max(1, len(shown)) * ROW + FOOT - ROW,
         left=LEFT,

@@ -93,7 +93,7 @@ def report(outcome: Outcome) -> dict[str, Any]:
         "problems": problems,
         "node": outcome.node,
         "serving": outcome.serving,
-        "longest_pause": max((step["pause"] for step in steps), default=0.0),
+        "longest_pause": max((step["pause"] for step in steps), default=0.0) if load else None,
         "steps": steps,
         "load": {key: load[key] for key in counted} if load else None,
     }
@@ -104,7 +104,7 @@ def _step(outcome: Outcome, number: int, latency: Sequence[Bucket]) -> dict[str,
     following = outcome.steps[number + 1 :]
     # What pauses ends at times after the step, before the next begins.
     until = following[0].began if following else outcome.ended
-    pause = pause_of(latency, step.began + outcome.shift, until + outcome.shift)
+    pause = pause_of(latency, step.began + outcome.shift, until + outcome.shift) if outcome.load else None
     promised = PROMISED.get(step.kind)
     found: dict[str, Any] = {
         "kind": step.kind,
@@ -115,7 +115,7 @@ def _step(outcome: Outcome, number: int, latency: Sequence[Bucket]) -> dict[str,
         "ok": step.ok,
         "pause": pause,
         "promised": promised,
-        "late": promised is not None and pause > promised,
+        "late": pause is not None and promised is not None and pause > promised,
     }
     if step.resynced() is not None:
         found |= {"resynced_bytes": step.resynced(), "dirtied_bytes": int(step.counts["dirtied"])}

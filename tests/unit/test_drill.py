@@ -190,6 +190,10 @@ class TestReport:
     def test_without_a_measure_it_did_not_pass(self) -> None:
         found = made(outcome(load=None))
         assert (found["result"], found["load"]) == ("failed", None)
+        assert [found["longest_pause"], *(step["pause"] for step in found["steps"])] == [None] * (
+            1 + len(found["steps"])
+        )
+        assert "not measured" in picture(found, [])
 
     def test_slower_than_promised_is_told(self) -> None:
         slow = sorted([*load()["latency"], [(BEGAN + 40) * 1000, 11_000.0, 1]])
