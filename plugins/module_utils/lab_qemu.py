@@ -158,6 +158,8 @@ def board(vm: VirtualMachine, accelerator: str) -> list[str]:
     command += ["-nodefaults", "-no-user-config", "-display", "none", *_processor(accelerator)]
     command += ["-smp", str(machine.cpus), "-m", f"{machine.memory_mib}M", "-rtc", "base=utc"]
     command += ["-qmp", f"unix:{vm.runtime}/qmp.sock,server=on,wait=off", "-serial", f"file:{vm.console}"]
+    # Why a machine that was not told to started again, which no console shows: a triple fault of its processor.
+    command += ["-d", "cpu_reset", "-D", str(vm.state / "resets.log")]
     return [*command, "-device", "virtio-rng-pci"]
 
 

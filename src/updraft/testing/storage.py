@@ -65,7 +65,7 @@ def drill(context: Context) -> str:
     context.need("storage-up")
     updraft(context, "drill", "storage", INVENTORY, limit=2400, show=True)
     found = _found("drill.json")
-    pauses = ", ".join(f"{step['kind']} {step["pause"]:.1f} s" for step in found["steps"])
+    pauses = ", ".join(f"{step['kind']} {step['pause']:.1f} s" for step in found["steps"])
     return f"{found['load']['written']} writes, none lost; pauses: {pauses}"
 
 
