@@ -7,13 +7,14 @@ podman keeps its records in the lab's own directory, so the computer's container
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_cpio import Entry
-from ansible_collections.updraft.cloud.plugins.module_utils.lab_host import namespace_exists, run
+from ansible_collections.updraft.cloud.plugins.module_utils.lab_host import NAMESPACES, namespace_exists, run
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_image import Image
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_network import (
     plan_namespace,
@@ -61,7 +62,15 @@ class Container:
         result = run(
             [*podman(self.site), "ps", "--format", "json", "--filter", f"name=^{self.name}$"], check=False, limit=30
         )
-        return result.returncode == 0 and bool(json.loads(result.stdout or "[]"))
+        found = json.loads(result.stdout or "[]") if result.returncode == 0 else []
+        return any(self._alive(int(one.get("Pid") or 0)) for one in found)
+
+    def _alive(self, pid: int) -> bool:
+        """Say whether this is the machine's init: podman does not see that a container and its monitor were killed."""
+        try:
+            return os.path.samefile(f"/proc/{pid}/ns/net", NAMESPACES / self.namespace)
+        except OSError:
+            return False
 
     def start(self, image: Image, seed: Sequence[Entry]) -> None:
         """Make what is missing of the machine and start it."""

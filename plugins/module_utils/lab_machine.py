@@ -78,9 +78,12 @@ def started(site: Site, *, limit: float, check: bool) -> dict[str, Any]:
     Bare machines are not among them: they wait for a network that can start them (see `powered`).
     """
     refuse_foreign(site)
-    idle = [machine for machine in site.prepared if not driver(site, machine).running()]
+    lost = orphans(site)
+    idle = [machine for machine in site.prepared if machine in lost or not driver(site, machine).running()]
     if check:
         return {"changed": bool(idle), "started": [machine.name for machine in idle]}
+    for machine in lost:
+        driver(site, machine).remove()
     changed = ensure_keys(site)
     warnings = outdated(site, [machine for machine in site.prepared if machine not in idle])
     cache = Cache(site.cache)
@@ -101,6 +104,12 @@ def started(site: Site, *, limit: float, check: bool) -> dict[str, Any]:
         "seconds": seconds,
         "warnings": warnings,
     }
+
+
+def orphans(site: Site) -> list[Machine]:
+    """Return what runs under the names of this lab and is another's, whose checkout was removed."""
+    handlers = {machine: driver(site, machine) for machine in site.machines}
+    return [one for one, handler in handlers.items() if not handler.state.exists() and handler.running()]
 
 
 def powered(site: Site, names: Sequence[str], how: str, *, limit: float, check: bool) -> dict[str, Any]:

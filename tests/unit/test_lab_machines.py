@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.updraft.cloud.plugins.module_utils import lab_bare, lab_machine, lab_network, lab_ssh
+from ansible_collections.updraft.cloud.plugins.module_utils import (
+    lab_bare,
+    lab_container,
+    lab_machine,
+    lab_network,
+    lab_ssh,
+)
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_bare import BareMachine, bare_arguments
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_container import Container, run_arguments
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_cpio import Entry, archive
@@ -384,3 +392,25 @@ def test_an_archive_is_what_the_kernel_reads() -> None:
         ("etc", "0o40755", 0),
         ("etc/hostname", "0o100644", 6),
     ]
+
+
+@pytest.mark.parametrize(("pid", "runs"), [(os.getpid(), True), (2**22 + 1, False)])
+def test_a_container_whose_processes_were_killed_does_not_run(
+    data: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pid: int, runs: bool
+) -> None:
+    """podman goes on to list it."""
+    container = Container(parse_site(data), parse_site(data).machines[0])
+    container.runtime = tmp_path
+    (tmp_path / container.namespace).symlink_to("/proc/self/ns/net")
+    monkeypatch.setattr(lab_container, "NAMESPACES", tmp_path)
+    listed = subprocess.CompletedProcess([], 0, json.dumps([{"Names": [container.name], "Pid": pid}]), "")
+    monkeypatch.setattr(lab_container, "run", lambda *_words, **_limits: listed)
+    assert container.running() == runs
+
+
+def test_what_runs_without_a_state_is_another_labs(data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    site = parse_site(data)
+    monkeypatch.setattr(Container, "running", lambda _self: True)
+    monkeypatch.setattr(VirtualMachine, "running", lambda self: self.machine.name == "storage1")
+    site.machine_state(site.machines[0]).mkdir(parents=True)
+    assert [machine.name for machine in lab_machine.orphans(site)] == ["storage1"]
