@@ -107,9 +107,9 @@ def started(site: Site, *, limit: float, check: bool) -> dict[str, Any]:
 
 
 def orphans(site: Site) -> list[Machine]:
-    """Return what runs under the names of this lab and is another's, whose checkout was removed."""
+    """Return what is left under the names of this lab of another one, whose checkout was removed."""
     handlers = {machine: driver(site, machine) for machine in site.machines}
-    return [one for one, handler in handlers.items() if not handler.state.exists() and handler.running()]
+    return [one for one, handler in handlers.items() if not handler.state.exists() and handler.exists()]
 
 
 def powered(site: Site, names: Sequence[str], how: str, *, limit: float, check: bool) -> dict[str, Any]:

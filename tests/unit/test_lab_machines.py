@@ -408,9 +408,9 @@ def test_a_container_whose_processes_were_killed_does_not_run(
     assert container.running() == runs
 
 
-def test_what_runs_without_a_state_is_another_labs(data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_there_without_a_state_is_another_labs(data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     site = parse_site(data)
-    monkeypatch.setattr(Container, "running", lambda _self: True)
-    monkeypatch.setattr(VirtualMachine, "running", lambda self: self.machine.name == "storage1")
+    monkeypatch.setattr(Container, "exists", lambda _self: True)
+    monkeypatch.setattr(VirtualMachine, "exists", lambda self: self.machine.name == "storage1")
     site.machine_state(site.machines[0]).mkdir(parents=True)
     assert [machine.name for machine in lab_machine.orphans(site)] == ["storage1"]
