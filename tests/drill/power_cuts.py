@@ -186,18 +186,22 @@ class Series:
             raise Wrong(f"the load found {found}: {self.node.run(f'cat {FOLDER}/raw/errors.log').stdout[-2000:]}")
 
     def scrub(self) -> int:
-        """Have md compare both disks, with nothing written meanwhile; sectors that differ."""
-        serving, _leg = self.whole()
+        """Compare both disks, with nothing written meanwhile; sectors that differ."""
         self.node.must(f"systemctl kill -s STOP {WRITER}; sync -f {FOLDER}/fs")
         try:
-            text = serving.must(
-                "for md in /sys/block/md*/md; do echo check > $md/sync_action; done; sleep 1;"
-                " while grep -qv idle /sys/block/md*/md/sync_action; do sleep 1; done;"
-                " cat /sys/block/md*/md/mismatch_cnt",
-                limit=1800,
-            )
+            return self.differing()
         finally:
             self.node.must(f"systemctl kill -s CONT {WRITER}")
+
+    def differing(self) -> int:
+        """Have md compare both disks; sectors that differ, those included that are written meanwhile."""
+        serving, _leg = self.whole()
+        text = serving.must(
+            "for md in /sys/block/md*/md; do echo check > $md/sync_action; done; sleep 1;"
+            " while grep -qv idle /sys/block/md*/md/sync_action; do sleep 1; done;"
+            " cat /sys/block/md*/md/mismatch_cnt",
+            limit=1800,
+        )
         return sum(int(line) for line in text.split())
 
     def files(self) -> dict[str, int]:

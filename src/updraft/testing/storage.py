@@ -79,6 +79,15 @@ def cuts(context: Context) -> str:
     return f"{len(found['cuts'])} cuts, {found['load']['written']} writes, {found['lost']} lost, seed {found['seed']}"
 
 
+def writers(context: Context) -> str:
+    """Every way of getting two servers that write is refused."""
+    context.need("storage-up")
+    record = context.logs / "two-writers.json"
+    words = [sys.executable, "tests/drill/two_writers.py", "--inventory", INVENTORY, "--report", str(record)]
+    context.command(words, limit=1800, show=True)
+    return f"{len((read_json(record) or {})['ways'])} ways, all refused"
+
+
 def down(context: Context) -> str:
     """Nothing of the lab is left."""
     if not NAMESPACES.joinpath(str(lab_of(site())["namespace"])).exists():
@@ -98,5 +107,6 @@ CHECKS = (
     Check("storage-again", "the second run changes nothing and drops no session", again, long=True),
     Check("storage-drill", "a leg, a path and the serving are lost on purpose, under checked load", drill, long=True),
     Check("storage-cuts", "each kind of power cut once: no acknowledged write is lost", cuts, long=True),
+    Check("storage-writers", "ways of getting two servers that write: all are refused", writers, long=True),
     Check("storage-down", "lab down removes all of it", down, long=True),
 )
