@@ -361,7 +361,7 @@ def test_a_wrong_footprint_is_named(tmp_path: Path, text: str, what: str) -> Non
         footprints((), tmp_path)
 
 
-@pytest.mark.parametrize("site", ["lab", "lab-storage", "rack"])
+@pytest.mark.parametrize("site", ["lab", "lab-mirror", "lab-storage", "rack"])
 def test_the_examples_are_right(site: str) -> None:
     out = io.StringIO()
     file = ROOT / "inventories" / site / "cloud.yml"

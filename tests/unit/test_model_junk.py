@@ -41,7 +41,7 @@ def put(data: Any, path: tuple[Any, ...], value: Any) -> Any:
     return result
 
 
-@pytest.mark.parametrize("site", ["lab", "lab-storage", "rack"])
+@pytest.mark.parametrize("site", ["lab", "lab-mirror", "lab-storage", "rack"])
 def test_any_value_in_any_place(site: str, tmp_path: Path) -> None:
     base = yaml.safe_load((ROOT / "inventories" / site / "cloud.yml").read_text())
     for path in places(base):
