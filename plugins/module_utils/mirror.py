@@ -89,11 +89,18 @@ class Mirror:
             changed += system.prepare_group()
         return changed + system.start_units()
 
-    def clear(self) -> None:
-        """Take everything down. Addresses go before targets: initiators see silence, and no error."""
+    def clear(self, *, keep: bool) -> None:
+        """Take everything down. Addresses go before targets: initiators see silence, and no error.
+
+        `keep` is for who holds the truth: what the volume service made to its end is kept for who serves next. Not of
+        one that was not up: it may not have restored them yet.
+        """
         system = self.system
+        keep = keep and system.up()
         system.set_up(False)
         system.stop_units()
+        if keep:
+            system.save_targets(closing=True)
         system.remove_addresses()
         system.remove_targets()
         system.deactivate_group()
@@ -191,7 +198,7 @@ class Mirror:
         arrays = self.system.running()
         degraded = [array.words() for array in arrays.values() if not array.whole]
         decide.demote(state, scene, degraded)
-        self.clear()
+        self.clear(keep=True)
         self._write_mark(scene.leg, complete=True, closed=True)
         self.system.log_out()
         state = state.leg(state.generation + 1, self.system.boot_id(), complete=True)
@@ -255,7 +262,7 @@ class Mirror:
         decide.rejoin(state, generation, scene)
         changed = []
         if (state.role, state.generation) != ("leg", generation):
-            self.clear()
+            self.clear(keep=False)
             self.system.log_out()
             state = state.leg(generation, self.system.boot_id(), complete=False)
             self.store.write(state)
@@ -310,13 +317,16 @@ class Mirror:
             return self._done(state, [])
         leg = self.system.leg()
         complete = all(array.safe for array in self.system.running().values())
-        self.clear()
+        self.clear(keep=True)
         self._write_mark(leg, complete=complete, closed=True)
         self.system.log_out()
         return self._done(state, ["down"])
 
     def save_targets(self) -> dict[str, Any]:
-        """Keep the targets which the volume service made, so that the other server has them after a failover."""
+        """Keep the targets which the volume service made, so that the other server has them after a failover.
+
+        Other verbs are not waited for: the volume service waits for this one, and a heal takes hours.
+        """
         state = self.store.read()
         saved = state.role == "serving" and self.system.up() and self.system.save_targets()
         return self._done(state, ["save targets"] if saved else [])

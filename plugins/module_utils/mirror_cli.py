@@ -85,7 +85,6 @@ def carry_out(mirror: Mirror, machine: Machine, given: argparse.Namespace) -> di
         "heal": lambda: mirror.heal(given.wait),
         "mark": lambda: mirror.mark(given.generation, complete=given.complete),
         "down": mirror.down,
-        "save-targets": mirror.save_targets,
     }
     return verbs[given.verb]()
 
@@ -112,6 +111,8 @@ def _run(given: argparse.Namespace) -> dict[str, Any]:
         return {"changed": []}
     if given.verb == "converge":
         return mirror_converge.retry(lambda: _alone(lambda: mirror_converge.converge(mirror)), given.wait)
+    if given.verb == "save-targets":
+        return mirror.save_targets()
     if given.verb == "promote":
         return mirror_converge.retry(lambda: _alone(lambda: carry_out(mirror, machine, given)), given.wait)
     return _alone(lambda: carry_out(mirror, machine, given))

@@ -16,6 +16,7 @@ from ansible_collections.updraft.cloud.plugins.module_utils import logical_volum
 from ansible_collections.updraft.cloud.plugins.module_utils import md_arrays as md
 from ansible_collections.updraft.cloud.plugins.module_utils import md_state, mirror_network
 from ansible_collections.updraft.cloud.plugins.module_utils import volume_groups as vg
+from ansible_collections.updraft.cloud.plugins.module_utils.exclusive import exclusive
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror import say
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_config import Config
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_decisions import Leg, Member
@@ -45,6 +46,8 @@ SESSION = {
     "node.session.err_timeo.tgt_reset_timeout": "3",
     "node.session.scan": "auto",
 }
+#: Whoever keeps targets does so one after the other.
+TARGETS_LOCK, TARGETS_SECONDS = "mirror-targets", 30.0
 #: Seconds for which a session that broke is waited for once the peer listens again.
 RETURN_SECONDS = 4.0
 
@@ -287,9 +290,10 @@ class Machine:
         """Offer the volumes."""
         return self.targets.make()
 
-    def save_targets(self) -> bool:
-        """Keep the targets of the volume service."""
-        return self.targets.save()
+    def save_targets(self, *, closing: bool = False) -> bool:
+        """Keep the targets of the volume service: of a server that is up, or that closes and has not removed them."""
+        with exclusive(TARGETS_LOCK, TARGETS_SECONDS):
+            return self.targets.save(lambda: closing or self.up())
 
     def remove_targets(self) -> None:
         """Offer no volume any more."""

@@ -3,12 +3,18 @@
 
 The system restores nothing at its start. The file of LIO's tools is written all the same, because the volume service
 reads it: it holds what is there.
+
+The volume service makes a target when a volume is attached, and never again: at its start it takes the targets that it
+finds, and makes none of those that are missing (cinder 26, LioAdm.ensure_export). What is lost of them at a failover
+stays lost until the volume is detached. So they are kept on the mirror before it tells anybody of them: its command
+that saves the targets does not end before (roles/openstack/templates/cinder/cinder-rootwrap.j2).
 """
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +22,7 @@ from ansible_collections.updraft.cloud.plugins.module_utils import logical_volum
 from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError
 from ansible_collections.updraft.cloud.plugins.module_utils.iscsi_targets import Fields, desired, plan
 from ansible_collections.updraft.cloud.plugins.module_utils.lio import CONFIGFS, ISCSI, Lio
+from ansible_collections.updraft.cloud.plugins.module_utils.mirror import say
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_config import Config
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_network import nonlocal_bind
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_slots import Slots
@@ -154,14 +161,17 @@ class Targets:
     def _slots(self) -> Slots:
         return Slots(self.state_volume, size=STATE_SLOT)
 
-    def save(self) -> bool:
-        """Keep what the volume service made. Return whether that was another than before."""
+    def save(self, still: Callable[[], bool]) -> bool:
+        """Keep what the volume service made. Return whether that was another than before.
+
+        `still` says whether the server has its targets; asked after they were read, because they may be going.
+        """
         if not os.path.exists(self.state_volume):
             return False
         dump = foreign(self.lio().dump(), self.config.prefix)
         slots = self._slots()
         kept = slots.read()
-        if kept is not None and kept[1] == dump:
+        if (kept is not None and kept[1] == dump) or not still():
             return False
         slots.write(dump)
         return True
@@ -175,9 +185,16 @@ class Targets:
         some = missing(kept[1], lio.dump(), os.path.exists)
         if not some["targets"]:
             return []
-        problems = lio.restore(some)
-        if problems:
-            raise DisksError(f"targets of the volume service were not all restored: {'; '.join(problems)}")
+        # rtslib takes apart what it is given.
+        problems = lio.restore(copy.deepcopy(some))
+        wrong = differing(some, lio.dump())
+        if wrong:
+            raise DisksError(
+                f"targets of the volume service were not restored as they were: {', '.join(wrong)}"
+                f" ({'; '.join(problems) or 'LIO told no reason'})"
+            )
+        for problem in problems:
+            say(f"restored, but for a setting: {problem}")
         return [target["wwn"] for target in some["targets"]]
 
 
@@ -208,6 +225,34 @@ def missing(kept: Mapping[str, Any], dump: Mapping[str, Any], exists: Any) -> Fi
         "targets": targets,
         "storage_objects": [store for path, store in stores.items() if path in used and path not in loaded],
     }
+
+
+def differing(kept: Mapping[str, Any], dump: Mapping[str, Any]) -> list[str]:
+    """Return the names of the kept targets that are not there with the same disks, portals and initiators."""
+    found = {target["wwn"]: target for target in dump.get("targets", [])}
+    return [
+        target["wwn"]
+        for target in kept["targets"]
+        if target["wwn"] not in found or _essence(target) != _essence(found[target["wwn"]])
+    ]
+
+
+def _essence(target: Mapping[str, Any]) -> list[Any]:
+    """Return of a target who gets in, where, and to what. Settings of the kernel may differ between two servers."""
+    return [
+        (
+            tpg.get("tag"),
+            tpg.get("enable"),
+            (tpg.get("attributes") or {}).get("authentication"),
+            sorted((lun["index"], lun["storage_object"]) for lun in tpg["luns"]),
+            sorted((portal["ip_address"], portal["port"]) for portal in tpg.get("portals", [])),
+            sorted(
+                (acl["node_wwn"], acl.get("chap_userid"), acl.get("chap_password"), len(acl.get("mapped_luns", [])))
+                for acl in tpg.get("node_acls", [])
+            ),
+        )
+        for tpg in target["tpgs"]
+    ]
 
 
 def _store_path(store: Mapping[str, Any]) -> str:

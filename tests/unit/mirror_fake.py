@@ -78,6 +78,8 @@ class World:
         self.steps: list[str] = []
         self.apart = False
         self.group_made = False
+        #: Targets of the volume service that are kept on the mirror.
+        self.kept: set[str] = set()
         self.strangers: list[str] = []
         self.servers = {name: FakeSystem(self, name) for name in NAMES}
         self.mirrors = {
@@ -133,6 +135,7 @@ class FakeSystem:
         self.offers: int | None = None
         self.logged_in = False
         self.group = self.targets = self.addresses = self.units = self.is_up = False
+        self.made: set[str] = set()
 
     def step(self, text: str) -> None:
         """Before each change: the power may go here."""
@@ -321,14 +324,21 @@ class FakeSystem:
 
     def make_targets(self) -> list[str]:
         assert self.group
+        self.made |= self.world.kept
         return self._set("targets", True)
 
-    def save_targets(self) -> bool:
+    def save_targets(self, *, closing: bool = False) -> bool:
+        if not self.group or self.world.kept == self.made or not (closing or self.is_up):
+            return False
+        assert self.targets and not (closing and self.units), "targets that are being changed, or are not there"
+        self.step("keep targets")
+        self.world.kept = set(self.made)
         return True
 
     def remove_targets(self) -> None:
         assert not self.addresses, "initiators would see an error"
         self._set("targets", False)
+        self.made = set()
 
     def add_addresses(self) -> list[str]:
         assert self.targets

@@ -104,6 +104,40 @@ def test_a_planned_handover_there_and_back(site: Site) -> None:
     assert site.mirrors["storage1"].store.read().generation == 3
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_what_the_volume_service_made_last_moves_with_a_handover(site: Site, saved: bool) -> None:
+    site.servers["storage1"].made.add("volume-1")
+    if saved:
+        assert site.mirrors["storage1"].save_targets()["changed"] == ["save targets"]
+        assert site.mirrors["storage1"].save_targets()["changed"] == []
+    fail_over(site, "storage1", "storage2")
+    assert site.servers["storage2"].made == {"volume-1"}
+    # One that does not serve keeps nothing, whatever it is asked.
+    assert site.mirrors["storage1"].save_targets()["changed"] == []
+    assert site.kept == {"volume-1"}
+
+
+def test_what_the_volume_service_was_told_to_be_kept_survives_the_server(site: Site) -> None:
+    site.servers["storage1"].made.add("volume-1")
+    site.mirrors["storage1"].save_targets()
+    site.servers["storage1"].power_off()
+    site.look()
+    site.mirrors["storage2"].promote(2, **OFF)
+    assert site.servers["storage2"].made == {"volume-1"}
+
+
+def test_a_server_that_is_switched_off_in_order_keeps_them_and_an_old_one_that_rejoins_does_not(site: Site) -> None:
+    site.servers["storage1"].made.add("volume-1")
+    site.mirrors["storage1"].down()
+    assert site.kept == {"volume-1"}
+    site.cycle("storage1")
+    site.look()
+    assert site.servers["storage1"].made == {"volume-1"}
+    site.servers["storage1"].made.add("volume-2")
+    site.mirrors["storage1"].clear(keep=False)
+    assert site.kept == {"volume-1"}
+
+
 def test_addresses_go_first_and_come_last(site: Site) -> None:
     site.steps.clear()
     fail_over(site, "storage1", "storage2")

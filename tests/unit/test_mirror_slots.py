@@ -156,6 +156,49 @@ def test_only_targets_whose_volume_is_there_come_back() -> None:
     assert [store["name"] for store in back["storage_objects"]] == ["volume-1"]
 
 
+def test_a_target_that_came_back_otherwise_is_named() -> None:
+    kept, there = dump("volume-1", "volume-2"), dump("volume-1", "volume-2")
+    for name, number in (("authentication", "1"), ("default_cmdsn_depth", "64")):
+        kept["targets"][0]["tpgs"][0].setdefault("attributes", {})[name] = number
+    there["targets"][0]["tpgs"][0]["attributes"] = {"authentication": "1", "default_cmdsn_depth": "16"}
+    assert targets.differing(kept, there) == []
+    there["targets"][0]["tpgs"][0]["attributes"]["authentication"] = "0"
+    assert targets.differing(kept, there) == [CINDER]
+    assert targets.differing(kept, dump("volume-1")) == [CINDER, "iqn.2026-11.x:volume-2"]
+
+
+class Kernel:
+    """A LIO that is not real: it has what it is given."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        self.found = found
+
+    def dump(self) -> dict[str, Any]:
+        return self.found
+
+
+def kept_by(path: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> targets.Targets:
+    """Targets of a server whose kernel has these, with a file in the place of the volume that keeps them."""
+    made = targets.Targets(configuration("storage1"))
+    with path.open("ab") as handle:
+        handle.truncate(2 * targets.STATE_SLOT)
+    monkeypatch.setattr(targets.Targets, "state_volume", str(path))
+    monkeypatch.setattr(made, "_slots", lambda: Slots(str(path), size=targets.STATE_SLOT, direct=False))
+    monkeypatch.setattr(made, "lio", lambda: Kernel(dump(*names)))
+    return made
+
+
+def test_targets_are_kept_once_and_not_while_they_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "state"
+    assert kept_by(place, monkeypatch, "volume-1").save(lambda: True)
+    assert not kept_by(place, monkeypatch, "volume-1").save(lambda: True)
+    # Read when a part of them was gone already: the server was going down meanwhile.
+    assert not kept_by(place, monkeypatch).save(lambda: False)
+    found = Slots(str(place), size=targets.STATE_SLOT, direct=False).read()
+    assert found is not None
+    assert [target["wwn"] for target in found[1]["targets"]] == [CINDER]
+
+
 def test_the_leg_is_for_the_peer_alone() -> None:
     target = targets.leg_target(configuration("storage1"))
     assert target["portals"] == [{"address": "10.78.1.21", "port": 3260}]

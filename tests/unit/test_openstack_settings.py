@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import configparser
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,21 @@ ROLE = Path(__file__).parents[2] / "roles" / "openstack"
 PASSWORDS = {"cinder": "secret", "nova": "secret"}
 
 
-def settings(template: str, components: list[str], **inputs: Any) -> configparser.RawConfigParser:
-    """The file as the service reads it. A name that nothing defines is an error."""
+def rendered(template: str, components: list[str], **inputs: Any) -> str:
+    """The file by the role's own defaults. A name that nothing defines is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROLE / "templates"), undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     given = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
     passwords = {f"openstack_{kind}_passwords": PASSWORDS for kind in ("user", "database", "messaging")}
     fixed = {"ansible_managed": "Managed", "openstack_url": "https://api.example.org", "components": components}
-    text = environment.get_template(template).render({**given, **fixed, **passwords, **inputs})
+    return environment.get_template(template).render({**given, **fixed, **passwords, **inputs})
+
+
+def settings(template: str, components: list[str], **inputs: Any) -> configparser.RawConfigParser:
+    """The file as the service reads it."""
     found = configparser.RawConfigParser(strict=True)
-    found.read_string(text)
+    found.read_string(rendered(template, components, **inputs))
     return found
 
 
@@ -81,6 +87,43 @@ def test_nova_insists_on_multipath_where_there_is_one(multipath: bool) -> None:
     assert found.getboolean("libvirt", "volume_use_multipath") is multipath
     assert found.getboolean("libvirt", "volume_enforce_multipath", fallback=False) is multipath
     assert found.getboolean("service_user", "send_service_user_token")
+
+
+def rootwrap(folder: Path, host: str, code: int, *command: str) -> tuple[int, str]:
+    """Exit code of cinder's rootwrap over a rootwrap that is not real, and what it asked of a mirror that is not."""
+    package, asked = folder / "oslo_rootwrap", folder / "asked"
+    package.mkdir(exist_ok=True)
+    (package / "__init__.py").touch()
+    # As the real one: it takes its arguments off, runs the command, and ends the process.
+    package.joinpath("cmd.py").write_text(f"import sys\n\ndef main():\n    del sys.argv[:2]\n    sys.exit({code})\n")
+    mirror = folder / "updraft-mirror"
+    mirror.write_text(f'#!/bin/sh\necho "$@" >>{asked}\necho "{{}}"\nexit 3\n')
+    mirror.chmod(0o755)
+    text = rendered("cinder/cinder-rootwrap.j2", ["cinder.volume"], openstack_volume_host=host)
+    script = folder / "cinder-rootwrap"
+    script.write_text(text.replace("/usr/local/sbin/updraft-mirror", str(mirror)))
+    asked.write_text("")
+    words = [sys.executable, str(script), "/etc/cinder/rootwrap.conf", *command]
+    run = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    assert (run.stdout, run.stderr) == ("", "")
+    return run.returncode, asked.read_text().strip()
+
+
+@pytest.mark.parametrize(
+    ("host", "code", "command", "found"),
+    [
+        # The mirror failed, and cinder is told so.
+        ("mirror", 0, ("cinder-rtstool", "save"), (3, "save-targets")),
+        ("mirror", 1, ("cinder-rtstool", "save"), (1, "")),
+        ("mirror", 0, ("cinder-rtstool", "get-targets"), (0, "")),
+        ("mirror", 0, ("lvs",), (0, "")),
+        ("", 0, ("cinder-rtstool", "save"), (0, "")),
+    ],
+)
+def test_a_target_of_cinder_is_saved_when_the_mirror_has_it(
+    tmp_path: Path, host: str, code: int, command: tuple[str, ...], found: tuple[int, str]
+) -> None:
+    assert rootwrap(tmp_path, host, code, *command) == found
 
 
 def test_sessions_that_services_make_give_up_a_silent_path_in_seconds_and_the_device_waits() -> None:
