@@ -7,7 +7,8 @@ from __future__ import annotations
 PAGE = "This page lies on the volume of an Updraft guest.\n"
 
 #: The guest's only program besides busybox. What it learns, it writes to its console and serves:
-#: / the page of the volume, /instance its id from the metadata service, /probes what it reaches.
+#: / the page of the volume, /instance its id from the metadata service, /probes what it reaches, /writes and /pauses
+#: what became of its writes.
 INIT = r"""#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs devtmpfs /dev
 exec </dev/console >/dev/console 2>&1
@@ -59,8 +60,9 @@ while [ $try -lt 60 ]; do
     sleep 3
 done
 
-# User data may name addresses to look for, one `probe ADDRESS` to a line.
+# User data may ask for writes all the time (`write`), and name addresses to look for, one `probe ADDRESS` to a line.
 wget -q -T 10 -O /run/user_data "$metadata/user_data" || : >/run/user_data
+grep -qx write /run/user_data && sh /writes /dev/vda /www &
 addresses=$(sed -n 's/^probe \([0-9.]*\)$/\1/p' /run/user_data)
 while [ -n "$addresses" ]; do
     for address in $addresses; do
@@ -70,6 +72,45 @@ while [ -n "$addresses" ]; do
     sleep 3
 done
 while :; do sleep 3600; done
+"""
+
+#: Writes to the volume, beyond the file system with the page, about once a second; each block is on the disk before the
+#: next, and is read from there once more before its place is needed again. Times are hundredths of a second of uptime.
+WRITES = r"""#!/bin/sh
+device=$1 folder=$2
+first=16384 places=60
+boot=$(cat /proc/sys/kernel/random/boot_id)
+number=0 compared=0 longest=0 failed=0 wrong=0
+now() { read -r up _ </proc/uptime; echo "${up%.*}${up#*.}"; }
+: >"$folder/pauses"
+while :; do
+    began=$(now)
+    printf '%-4095s\n' "$boot $number" |
+        dd of="$device" bs=4096 seek=$((first + number % places)) conv=notrunc,fsync 2>/dev/null ||
+        failed=$((failed + 1))
+    ended=$(now) took=$(($(now) - began))
+    [ $took -le $longest ] || longest=$took
+    [ $took -le 100 ] || echo "$number $ended $took" >>"$folder/pauses"
+    number=$((number + 1))
+    oldest=$((number - places))
+    if [ $oldest -ge 0 ]; then
+        echo 1 >/proc/sys/vm/drop_caches
+        found=$(dd if="$device" bs=4096 skip=$((first + oldest % places)) count=1 2>/dev/null) || failed=$((failed + 1))
+        [ "${found%% *}" = "$boot" ] && [ "$(echo "${found#* }" | tr -d ' ')" = "$oldest" ] || wrong=$((wrong + 1))
+        compared=$((compared + 1))
+    fi
+    cat >"$folder/writes.new" <<END
+boot $boot
+uptime $(now)
+written $number
+compared $compared
+longest $longest
+failed $failed
+wrong $wrong
+END
+    mv "$folder/writes.new" "$folder/writes"
+    sleep 1
+done
 """
 
 DHCP_SCRIPT = r"""#!/bin/sh

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ansible_collections.updraft.cloud.plugins.module_utils.guest_files import DHCP_SCRIPT, INIT, PAGE
+from ansible_collections.updraft.cloud.plugins.module_utils.guest_files import DHCP_SCRIPT, INIT, PAGE, WRITES
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_cpio import Entry, archive
 
 #: Drivers of the guest. One that is built into the kernel costs nothing.
@@ -47,7 +47,7 @@ class Kernel:
 
 def recipe(kernel_release: str = "") -> str:
     """Return what identifies the guest's content: a digest over everything that goes into it but the kernel's bytes."""
-    parts = [INIT, DHCP_SCRIPT, PAGE, COMMAND_LINE, str(DISK_MIB), ",".join(DRIVERS), kernel_release]
+    parts = [INIT, DHCP_SCRIPT, WRITES, PAGE, COMMAND_LINE, str(DISK_MIB), ",".join(DRIVERS), kernel_release]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -126,6 +126,7 @@ def ramdisk(kernel: Kernel, busybox: Path) -> bytes:
     entries = [
         Entry("/init", INIT.encode(), 0o755),
         Entry("/dhcp", DHCP_SCRIPT.encode(), 0o755),
+        Entry("/writes", WRITES.encode(), 0o755),
         Entry("/bin/busybox", busybox.read_bytes(), 0o755),
         Entry("/drivers/order", "".join(f"{module_name(path)}.ko\n" for path in order).encode()),
     ]

@@ -222,11 +222,18 @@ def floating_address(api: Api, name: str) -> str:
 
 
 def server_body(
-    name: str, flavor: str, port: str, *, volume: str = "", image: str = "", probes: Sequence[str] = ()
+    name: str,
+    flavor: str,
+    port: str,
+    *,
+    volume: str = "",
+    image: str = "",
+    probes: Sequence[str] = (),
+    writes: bool = False,
 ) -> dict[str, Any]:
     """Return what nova is asked for: a server on the volume, or else from the image.
 
-    The tiny guest looks for the addresses of `probes`, which it finds in its user data.
+    The tiny guest finds in its user data which addresses to look for, and whether it writes to its volume.
     """
     body: dict[str, Any] = {"name": name, "flavorRef": flavor, "networks": [{"port": port}]}
     if volume:
@@ -234,8 +241,8 @@ def server_body(
         body["block_device_mapping_v2"] = [root | {"delete_on_termination": False}]
     else:
         body["imageRef"] = image
-    if probes:
-        text = "".join(f"probe {address}\n" for address in probes)
+    if probes or writes:
+        text = "write\n" * writes + "".join(f"probe {address}\n" for address in probes)
         body["user_data"] = base64.b64encode(text.encode()).decode()
     return {"server": body}
 

@@ -62,6 +62,10 @@ options:
     type: list
     elements: str
     default: []
+  writes:
+    description: Have the tiny guest write to its volume all the time; it serves what became of it at C(/writes).
+    type: bool
+    default: false
   timeout:
     description: Seconds for each wait.
     type: int
@@ -143,7 +147,9 @@ def server(options: Options, watch: Stopwatch) -> Found:
     port = tenant.only(api.get("network", f"/ports?name={name}")["ports"], "port", name)
     roots = tenant.volumes(api, name)
     root = {"volume": roots[0]["id"]} if roots else {"image": tenant.find_image(api, options["image"])["id"]}
-    body = tenant.server_body(name, flavor["id"], port["id"], probes=options["probes"], **root)
+    body = tenant.server_body(
+        name, flavor["id"], port["id"], probes=options["probes"], writes=options["writes"], **root
+    )
     with watch.measure("server"):
         made = tenant.boot(api, body, options["timeout"])
     node = tenant.node_of(Api(**options["admin"]), made["id"]) if options["admin"] else None
@@ -216,6 +222,7 @@ def main() -> None:
             "flavor": {"type": "str"},
             "provider": {"type": "str", "default": "provider"},
             "probes": {"type": "list", "elements": "str", "default": []},
+            "writes": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 400},
         },
         required_if=[

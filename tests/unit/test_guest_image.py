@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.updraft.cloud.plugins.module_utils import guest_image
+from ansible_collections.updraft.cloud.plugins.module_utils.guest_files import WRITES
 
 DEPENDENCIES = """\
 kernel/drivers/net/virtio_net.ko.xz: kernel/drivers/net/net_failover.ko.xz kernel/net/core/failover.ko.xz
@@ -82,3 +87,55 @@ def test_building_leaves_the_three_files_and_nothing_else(tmp_path: Path) -> Non
     assert guest_image.is_built(target)
     assert sorted(path.name for path in target.parent.rglob("*")) == ["abc", "disk", "kernel", "ramdisk"]
     assert (target / "disk").stat().st_size == guest_image.DISK_MIB << 20
+
+
+# Its writes, by this computer's shell, with few places and no waiting, to a file.
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Callable[[str, int], dict[str, int]]]:
+    """The guest's writes while it runs: a wait until a number is reached, and all numbers then."""
+    script = folder / "writes.sh"
+    text = WRITES.replace("places=60", "places=3").replace("sleep 1", "sleep 0.05")
+    script.write_text(text.replace("/proc/sys/vm/drop_caches", "/dev/null"))
+    process = subprocess.Popen(["sh", str(script), str(folder / "volume"), str(folder)])
+
+    def until(name: str, least: int) -> dict[str, int]:
+        end = time.monotonic() + 20
+        found: dict[str, int] = {}
+        while found.get(name, -1) < least:
+            assert time.monotonic() < end, found
+            time.sleep(0.05)
+            if (folder / "writes").exists():
+                lines = [line.split() for line in (folder / "writes").read_text().splitlines()]
+                found = {key: int(value) for key, value in lines if key != "boot"}
+        return found
+
+    try:
+        yield until
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_it_writes_is_read_once_more(tmp_path: Path) -> None:
+    with writing(tmp_path) as until:
+        found = until("compared", 5)
+    assert (found["failed"], found["wrong"]) == (0, 0)
+    assert found["written"] == found["compared"] + 2
+    assert (tmp_path / "pauses").read_text() == ""
+
+
+def test_a_block_that_holds_something_else_is_counted(tmp_path: Path) -> None:
+    with writing(tmp_path) as until:
+        until("compared", 2)
+        with (tmp_path / "volume").open("r+b") as volume:
+            volume.seek(16384 * 4096)
+            volume.write(b"x" * 3 * 4096)
+        assert until("wrong", 1)["failed"] == 0
+
+
+def test_a_disk_that_fails_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    with writing(tmp_path) as until:
+        assert until("failed", 2)["written"] >= 2

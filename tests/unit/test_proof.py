@@ -198,6 +198,8 @@ def test_a_server_boots_from_its_volume_or_from_an_image() -> None:
     body = tenant.server_body("proof", "f", "p", image="i", probes=["10.0.0.1", "10.0.0.2"])["server"]
     assert (body["imageRef"], "block_device_mapping_v2" in body) == ("i", False)
     assert base64.b64decode(body["user_data"]) == b"probe 10.0.0.1\nprobe 10.0.0.2\n"
+    body = tenant.server_body("proof", "f", "p", image="i", writes=True)["server"]
+    assert base64.b64decode(body["user_data"]) == b"write\n"
 
 
 def test_an_image_says_what_it_consists_of() -> None:
