@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The machines of the storage's lab as a power cut sees them: killed in an instant, started again, asked by ssh."""
+"""The machines of a storage's lab as a power cut sees them: killed in an instant, started again, asked by ssh."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Machine:
         try:
             return int(self.pid_file.read_text())
         except OSError:
-            raise Wrong(f"{self.name} is not there: ./updraft lab --inventory inventories/lab-storage up") from None
+            raise Wrong(f"{self.name} is not there: the lab of site {self.site.name} is not up") from None
 
     def _words(self) -> list[str]:
         """QEMU's command line, with which it is started again."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from updraft.site import ROOT, Refusal
-from updraft.testing import live, static, suite
+from updraft.testing import live, static, storage, suite
 from updraft.testing.base import Check, Context, Failed, Skipped
 
 
@@ -146,3 +146,23 @@ def test_secret_values_leave_out_names_and_the_public_certificate() -> None:
         "chap": {"user": "updraft", "password": "x" * 16},
     }
     assert dict(live._flat(tree)) == {"ca_key": "middle", "chap.password": "x" * 16}
+
+
+def _sessions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *found: dict[str, list[str]], changed: int = 0) -> str:
+    """The check of a second run, where the nodes have these sessions before and after it."""
+    told = list(found)
+    monkeypatch.setattr(storage, "sessions", lambda _context, _inventory: told.pop(0))
+    monkeypatch.setattr(storage, "updraft", lambda *_words, **_more: "")
+    monkeypatch.setattr(storage, "found", lambda _lab, _name: {"changed": changed})
+    return storage.second_run(Context(ROOT, tmp_path), "inventories/lab-mirror")
+
+
+def test_a_second_run_keeps_the_sessions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    one, other = {"node1": ["session1 LOGGED_IN a"]}, {"node1": ["session2 LOGGED_IN a"]}
+    assert "sessions as before: node1 1" in _sessions(monkeypatch, tmp_path, one, one)
+    with pytest.raises(Failed, match="sessions before the second run"):
+        _sessions(monkeypatch, tmp_path, one, other)
+    with pytest.raises(Failed, match="sessions before the second run"):
+        _sessions(monkeypatch, tmp_path, {"node1": []}, {"node1": []})
+    with pytest.raises(Failed, match="changed something"):
+        _sessions(monkeypatch, tmp_path, one, one, changed=1)

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from updraft.lab import lab_of
-from updraft.labshell import NAMESPACES
+from updraft.labshell import NAMESPACES, ssh
 from updraft.report import read_json
 from updraft.site import ROOT, Site, find_site
 from updraft.testing.base import Check, Context, Failed, Skipped
@@ -24,11 +25,12 @@ def site() -> Site:
     return find_site(INVENTORY, ROOT)
 
 
-def _found(name: str) -> dict[str, Any]:
-    found = read_json(site().state / name)
-    if found is None:
-        raise Failed(f"{site().state / name} is not there")
-    return found
+def found(lab: Site, name: str) -> dict[str, Any]:
+    """What a command has written down of a lab."""
+    record = read_json(lab.state / name)
+    if record is None:
+        raise Failed(f"{lab.state / name} is not there")
+    return record
 
 
 def up(context: Context) -> str:
@@ -43,30 +45,41 @@ def up(context: Context) -> str:
 def again(context: Context) -> str:
     """A second run changes nothing: nothing is copied, no session is dropped."""
     context.need("storage-up")
-    before = _sessions(context)
-    updraft(context, "run", INVENTORY, limit=900)
-    found = _found("report.json")
-    if found["changed"]:
+    return second_run(context, INVENTORY)
+
+
+def second_run(context: Context, inventory: str) -> str:
+    """Run once more, and compare the sessions of the nodes. There have to be some."""
+    lab = find_site(inventory, ROOT)
+    before = sessions(context, inventory)
+    updraft(context, "run", inventory, limit=900)
+    if found(lab, "report.json")["changed"]:
         raise Failed(f"the second run changed something; see {context.log}")
-    if _sessions(context) != before:
-        raise Failed(f"sessions before the second run: {before}; after it: {_sessions(context)}")
-    return f"changed=0, sessions as before: {before}"
+    after = sessions(context, inventory)
+    if after != before or not any(before.values()):
+        raise Failed(f"sessions before the second run: {before}; after it: {after}")
+    return f"changed=0, sessions as before: {', '.join(f'{node} {len(some)}' for node, some in before.items())}"
 
 
-def _sessions(context: Context) -> dict[str, Any]:
-    """The sessions of the server that serves."""
-    updraft(context, "storage", INVENTORY, "--json", limit=300)
-    statuses = _found("storage.json")
-    return next((one["sessions"] for one in statuses.values() if one and one["up"]), {})
+def sessions(context: Context, inventory: str) -> dict[str, list[str]]:
+    """The sessions that each compute node has: number, state and target. One that was dropped has another number."""
+    lab = find_site(inventory, ROOT)
+    script = (
+        "cd /sys/class/iscsi_session 2>/dev/null || exit 0; for one in session*; do"
+        ' [ -e "$one" ] && echo "$one $(cat "$one/state") $(cat "$one/targetname")"; done; true'
+    )
+    nodes = [name for name, node in lab.cloud["nodes"].items() if "compute" in node["roles"]]
+    read = {node: context.command([*ssh(lab, node), script], limit=60).splitlines() for node in nodes}
+    return {node: sorted(line for line in lines if line.startswith("session")) for node, lines in read.items()}
 
 
 def drill(context: Context) -> str:
     """A leg, a path and the serving are lost on purpose: nothing is lost."""
     context.need("storage-up")
     updraft(context, "drill", "storage", INVENTORY, limit=2400, show=True)
-    found = _found("drill.json")
-    pauses = ", ".join(f"{step['kind']} {step['pause']:.1f} s" for step in found["steps"])
-    return f"{found['load']['written']} writes, none lost; pauses: {pauses}"
+    told = found(site(), "drill.json")
+    pauses = ", ".join(f"{step['kind']} {step['pause']:.1f} s" for step in told["steps"])
+    return f"{told['load']['written']} writes, none lost; pauses: {pauses}"
 
 
 def cuts(context: Context) -> str:
@@ -75,8 +88,8 @@ def cuts(context: Context) -> str:
     record = context.logs / "power-cuts.json"
     words = [sys.executable, "tests/drill/power_cuts.py", "--inventory", INVENTORY, "--cuts", str(CUTS)]
     context.command([*words, "--report", str(record)], limit=3600, show=True)
-    found = read_json(record) or {}
-    return f"{len(found['cuts'])} cuts, {found['load']['written']} writes, {found['lost']} lost, seed {found['seed']}"
+    told = read_json(record) or {}
+    return f"{len(told['cuts'])} cuts, {told['load']['written']} writes, {told['lost']} lost, seed {told['seed']}"
 
 
 def writers(context: Context) -> str:
@@ -90,12 +103,18 @@ def writers(context: Context) -> str:
 
 def down(context: Context) -> str:
     """Nothing of the lab is left."""
-    if not NAMESPACES.joinpath(str(lab_of(site())["namespace"])).exists():
+    return taken_down(context, INVENTORY, [check.name for check in CHECKS])
+
+
+def taken_down(context: Context, inventory: str, checks: Sequence[str]) -> str:
+    """Remove a lab, unless one of its checks failed; nothing of it may be left."""
+    lab = find_site(inventory, ROOT)
+    if not NAMESPACES.joinpath(str(lab_of(lab)["namespace"])).exists():
         raise Skipped("there is no such lab")
-    if "failed" in [context.verdicts.get(check.name) for check in CHECKS]:
-        raise Skipped(f"the lab is left as it is, to be looked at: ./updraft lab --inventory {INVENTORY} status")
-    updraft(context, "lab", "--inventory", INVENTORY, "down", limit=300, show=True)
-    left = leftovers(site())
+    if "failed" in [context.verdicts.get(name) for name in checks]:
+        raise Skipped(f"the lab is left as it is, to be looked at: ./updraft lab --inventory {inventory} status")
+    updraft(context, "lab", "--inventory", inventory, "down", limit=300, show=True)
+    left = leftovers(lab)
     if left:
         raise Failed("lab down left behind:\n" + "\n".join(left))
     return "nothing is left"
