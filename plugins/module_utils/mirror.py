@@ -184,6 +184,8 @@ class Mirror:
         if self.system.running():
             raise Refused(f"arrays run here, and this server is a leg: {', '.join(self.system.running())}")
         self.system.remove_addresses()
+        # A package starts what it brings, and an operator may have.
+        self.system.stop_units()
         changed += self.system.export_leg(state.generation)
         return state, changed
 

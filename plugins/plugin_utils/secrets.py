@@ -34,11 +34,9 @@ PROVISIONING: Mapping[str, int] = {
     "databases.registrar": 32,
 }
 
-#: Secrets of a site whose storage nodes mirror each other: the two directions of CHAP between the legs.
-MIRROR: Mapping[str, int] = {"mirror.password": 16, "mirror.mutual_password": 16}
-
-#: Secrets of a site whose hypervisors have storage pools: there the target proves itself, too.
-POOLS: Mapping[str, int] = {"chap.mutual_password": 16}
+#: Secrets of a site whose storage nodes mirror each other: the two directions of CHAP between the legs, and the one by
+#: which the targets of pools and of the drill's volume prove themselves to nodes.
+MIRROR: Mapping[str, int] = {"mirror.password": 16, "mirror.mutual_password": 16, "chap.mutual_password": 16}
 
 #: What only a person knows: the passwords of the controllers that switch machines on and off, by machine.
 POWER = "power"
@@ -80,15 +78,13 @@ def wanted(
     *,
     provisioning: bool = False,
     mirror: bool = False,
-    pools: bool = False,
 ) -> list[Secret]:
     """Every secret of a site but its CA and those of `unwritten`, for these services and projects of its cloud.yml.
 
     provisioning: whether machines boot by network. mirror: whether storage nodes mirror each other.
-    pools: whether hypervisors have storage pools.
     """
     names = dict(SECRETS)
-    for there, more in ((provisioning, PROVISIONING), (mirror, MIRROR), (pools, POOLS)):
+    for there, more in ((provisioning, PROVISIONING), (mirror, MIRROR)):
         names |= more if there else {}
     for service in services:
         names[f"databases.{service}"] = 32

@@ -32,7 +32,6 @@ def ensure_secrets(site: Site) -> list[str]:
         site.cloud.get("projects") or {},
         provisioning=site.cloud.get("provisioning") is not None,
         mirror=bool((site.cloud.get("volumes") or {}).get("mirror")),
-        pools=bool((site.cloud.get("compute") or {}).get("storage_pools")),
     )
     try:
         tree, added = secrets.complete(existing, want, lambda: make_authority(f"Updraft site {site.name}"))

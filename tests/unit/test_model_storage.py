@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -214,10 +215,18 @@ def test_what_nothing_runs_on_a_hypervisor_is_not_installed_there() -> None:
 
 def test_the_secrets_of_mirrors_and_pools() -> None:
     plain = {secret.name for secret in secrets.wanted([], [])}
-    more = {secret.name: secret.make() for secret in secrets.wanted([], [], mirror=True, pools=True)}
+    more = {secret.name: secret.make() for secret in secrets.wanted([], [], mirror=True)}
 
     assert more.keys() - plain == {"mirror.password", "mirror.mutual_password", "chap.mutual_password"}
     assert all(len(more[name]) == 16 for name in more.keys() - plain)
+
+
+@pytest.mark.parametrize("name", ["storage_mirror", "storage_pools", "iscsi_initiator"])
+def test_a_mirror_without_pools_has_the_secrets_that_its_roles_are_given(name: str) -> None:
+    text = (ROOT / "playbooks/group_vars/all" / f"{name}.yml").read_text()
+
+    asked = set(re.findall(r"cloud_secrets\.([a-z_.]+)", text))
+    assert asked <= {secret.name for secret in secrets.wanted(["cinder"], [], mirror=True)}
 
 
 @pytest.mark.parametrize(
