@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,16 @@ TPG_ATTRIBUTES = {"generate_node_acls": "0", "cache_dynamic_acls": "0", "demo_mo
 
 class LioError(RuntimeError):
     """LIO cannot be reached."""
+
+
+def targets_in_use(root: Path = CONFIGFS / ISCSI) -> dict[str, list[str]]:
+    """Return by target the initiators that have a session with it, by a look at the kernel alone."""
+    found: dict[str, list[str]] = {}
+    for info in sorted(root.glob("iqn.*/tpgt_*/acls/*/info")):
+        with contextlib.suppress(OSError):
+            if "InitiatorName:" in info.read_text(encoding="utf-8"):
+                found.setdefault(info.parts[-5], []).append(info.parts[-2])
+    return found
 
 
 class Lio:

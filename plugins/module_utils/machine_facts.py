@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.updraft.cloud.plugins.module_utils import iscsi_usage
+from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError
 from ansible_collections.updraft.cloud.plugins.module_utils.kvm_record import RECORD, read_cache
 
 COLUMNS = "NAME,PATH,TYPE,SIZE,FSTYPE,LABEL,PTTYPE,MOUNTPOINTS,RO"
@@ -36,9 +38,18 @@ def read(modules: Iterable[str], disks: Iterable[str]) -> dict[str, Any]:
         "disks": read_disks(disks),
         "modules": {name: has_module(name) for name in modules},
         "systemd": os.path.isdir("/run/systemd/system"),
+        "pools_used": pools_used(),
         "virtualization": virtualization(Path(RECORD), os.uname().release),
         "time": time.time(),
     }
+
+
+def pools_used() -> list[str]:
+    """The targets of volumes of storage pools that are in use here; none where that cannot be asked."""
+    try:
+        return sorted(iscsi_usage.pools())
+    except (DisksError, OSError):
+        return []
 
 
 def virtualization(record: Path, release: str) -> str:

@@ -26,7 +26,11 @@ def converge(mirror: Mirror) -> dict[str, Any]:
     if state.role == "leg":
         return mirror.boot()
     if mirror.system.up():
-        return _result(mirror, mirror.above())
+        done = _result(mirror, mirror.above())
+        # Nodes log out in the same run, where they can.
+        if held := mirror.system.held_targets():
+            raise Waits("; ".join(held))
+        return done
     if state.generation == FIRST and mirror.config.first:
         # Its very first run may have been cut before all arrays were made.
         return _create(mirror, state)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from ansible_collections.updraft.cloud.plugins.module_utils import mirror_network
 from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError, call
-from ansible_collections.updraft.cloud.plugins.module_utils.lio import CONFIGFS, ISCSI
+from ansible_collections.updraft.cloud.plugins.module_utils.lio import CONFIGFS, ISCSI, targets_in_use
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror import Mirror
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_config import Config
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_decisions import Leg
@@ -51,11 +50,9 @@ def status(config: Config, machine: Machine, store: Store) -> dict[str, Any]:
 def sessions(own_leg: str, root: Path = CONFIGFS / ISCSI) -> dict[str, int]:
     """Return how many sessions each initiator has with the targets of volumes, as the kernel tells."""
     found: dict[str, int] = {}
-    for info in root.glob("iqn.*/tpgt_*/acls/*/info"):
-        target, initiator = info.parts[-5], info.parts[-2]
-        with contextlib.suppress(OSError):
-            if target != own_leg and "InitiatorName:" in info.read_text(encoding="utf-8"):
-                found[initiator] = found.get(initiator, 0) + 1
+    for target, initiators in targets_in_use(root).items():
+        for initiator in initiators if target != own_leg else ():
+            found[initiator] = found.get(initiator, 0) + 1
     return found
 
 

@@ -290,6 +290,10 @@ class Machine:
         """Offer the volumes."""
         return self.targets.make()
 
+    def held_targets(self) -> list[str]:
+        """Return why volumes are still offered that the model does not want any more."""
+        return self.targets.held()
+
     def save_targets(self, *, closing: bool = False) -> bool:
         """Keep the targets of the volume service: of a server that is up, or that closes and has not removed them."""
         with exclusive(TARGETS_LOCK, TARGETS_SECONDS):

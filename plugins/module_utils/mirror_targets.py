@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.updraft.cloud.plugins.module_utils import logical_volumes as lv
 from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError
 from ansible_collections.updraft.cloud.plugins.module_utils.iscsi_targets import Fields, desired, plan
-from ansible_collections.updraft.cloud.plugins.module_utils.lio import CONFIGFS, ISCSI, Lio
+from ansible_collections.updraft.cloud.plugins.module_utils.iscsi_usage import where
+from ansible_collections.updraft.cloud.plugins.module_utils.lio import CONFIGFS, ISCSI, Lio, targets_in_use
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror import say
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_config import Config
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_network import nonlocal_bind
@@ -128,7 +129,13 @@ class Targets:
         """Offer the volumes: those of the model, and those of the volume service that were kept."""
         wanted = desired(self.config.targets)
         lio = self.lio()
-        actions = plan(wanted, lio.read(), self.config.prefix)
+        busy = targets_in_use()
+        # What is not wanted any more goes when nobody uses it; whoever does has to be told, see `held`.
+        actions = [
+            action
+            for action in plan(wanted, lio.read(), self.config.prefix)
+            if action.kind != "delete" or action.name not in busy
+        ]
         with nonlocal_bind():
             for action in actions:
                 lio.apply(action, wanted)
@@ -136,6 +143,10 @@ class Targets:
         if restored or actions:
             lio.save()
         return [str(action) for action in actions] + [f"restore target {name}" for name in restored]
+
+    def held(self) -> list[str]:
+        """Return why targets that nobody wants any more are still there."""
+        return still_used(self.plan(), targets_in_use())
 
     def remove(self) -> None:
         """Offer nothing any more, but the leg if it is there."""
@@ -196,6 +207,22 @@ class Targets:
         for problem in problems:
             say(f"restored, but for a setting: {problem}")
         return [target["wwn"] for target in some["targets"]]
+
+
+def still_used(actions: Sequence[Action], sessions: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return why targets must not go that nobody wants any more: a node that is still logged in would lose its disk."""
+    return [
+        f"{where(action.name) or action.name} is no longer in cloud.yml, and its target has a session of"
+        f" {' and '.join(_nodes(sessions[action.name]))}: stop what uses it there, and log out"
+        f" (`iscsiadm -m node -T {action.name} --logout`), or write it into cloud.yml again. Nothing was removed"
+        for action in actions
+        if action.kind == "delete" and action.name in sessions
+    ]
+
+
+def _nodes(initiators: Sequence[str]) -> list[str]:
+    """Return the nodes of these initiators, each once."""
+    return sorted({initiator.rpartition(":")[2] for initiator in initiators})
 
 
 def foreign(dump: Mapping[str, Any], prefix: str) -> Fields:

@@ -95,6 +95,7 @@ from ansible_collections.updraft.cloud.plugins.module_utils.iscsi_sessions impor
     sessions,
     wanted_sessions,
 )
+from ansible_collections.updraft.cloud.plugins.module_utils.iscsi_usage import refusals
 from ansible_collections.updraft.cloud.plugins.module_utils.reconcile import Action, run
 
 SESSION = {
@@ -122,7 +123,10 @@ def main() -> None:
         wanted = wanted_sessions(module.params["sessions"])
     except DisksError as error:
         module.fail_json(msg=str(error))
-    actions = plan(wanted, read_records(), sessions(), module.params["prefix"])
+    live = sessions()
+    actions = plan(wanted, read_records(), live, module.params["prefix"])
+    if problems := refusals(actions, live):
+        module.fail_json(msg="; ".join(problems))
     devices = block_devices(wanted)
 
     def carry_out(action: Action) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible_collections.updraft.cloud.plugins.module_utils.iscsi_usage import where
+
 GIB = 1024**3
 WIDTHS = {"host": 16, "what": 22, "found": 30, "wanted": 30, "cure": 58}
 
@@ -40,6 +42,7 @@ def compare(host: str, facts: Mapping[str, Any], wanted: Mapping[str, Any], offs
         *_interfaces(facts, wanted),
         *_disks(facts, wanted),
         *_modules(facts, wanted),
+        *_pools(facts, wanted),
     ]
     return [Line(host, *rest) for rest in found]
 
@@ -144,6 +147,14 @@ def _modules(facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Re
     if absent:
         cure = "Install Debian's kernel (linux-image-amd64) and restart the machine into it."
         yield "kernel modules", f"without {', '.join(absent)}", ", ".join(wanted["modules"]), cure
+
+
+def _pools(facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[Rest]:
+    """Volumes of storage pools that would no longer be served to whoever uses them here."""
+    for target in facts.get("pools_used", []):
+        if target not in wanted.get("pool_targets", []):
+            cure = "Stop what uses it here (`virsh list`), or write it into cloud.yml again. Its data stays either way."
+            yield where(target), "in use", "in cloud.yml", cure
 
 
 def twins(hosts: Mapping[str, Mapping[str, Any]]) -> list[Line]:

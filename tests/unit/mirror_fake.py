@@ -128,6 +128,7 @@ class FakeSystem:
         self.disk = Disk(Member(f"/dev/{name}"))
         self.store = FakeStore(self)
         self.mark: tuple[int, dict[str, Any]] | None = None
+        self.held: list[str] = []
         self._volatile()
 
     def _volatile(self) -> None:
@@ -326,6 +327,9 @@ class FakeSystem:
         assert self.group
         self.made |= self.world.kept
         return self._set("targets", True)
+
+    def held_targets(self) -> list[str]:
+        return self.held
 
     def save_targets(self, *, closing: bool = False) -> bool:
         if not self.group or self.world.kept == self.made or not (closing or self.is_up):

@@ -138,6 +138,15 @@ def test_a_server_that_is_switched_off_in_order_keeps_them_and_an_old_one_that_r
     assert site.kept == {"volume-1"}
 
 
+def test_a_volume_that_a_node_uses_is_not_taken_from_it_by_a_run(site: Site) -> None:
+    site.servers["storage1"].held = ["compute.storage_pools.vms.volumes.db is no longer in cloud.yml"]
+    with pytest.raises(Waits, match=r"no longer in cloud\.yml"):
+        mirror_converge.converge(site.mirrors["storage1"])
+    site.write()
+    site.servers["storage1"].held = []
+    assert mirror_converge.converge(site.mirrors["storage1"])["changed"] == []
+
+
 def test_addresses_go_first_and_come_last(site: Site) -> None:
     site.steps.clear()
     fail_over(site, "storage1", "storage2")

@@ -15,6 +15,7 @@ from ansible_collections.updraft.cloud.plugins.module_utils.mirror_config import
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_slots import SlotError, Slots, pack, unpack
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_state import State, StateError, Store
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_watch import leg_sees
+from ansible_collections.updraft.cloud.plugins.module_utils.reconcile import Action
 from tests.unit.mirror_fake import configuration
 
 SIZE = 64 << 10
@@ -165,6 +166,19 @@ def test_a_target_that_came_back_otherwise_is_named() -> None:
     there["targets"][0]["tpgs"][0]["attributes"]["authentication"] = "0"
     assert targets.differing(kept, there) == [CINDER]
     assert targets.differing(kept, dump("volume-1")) == [CINDER, "iqn.2026-11.x:volume-2"]
+
+
+def test_a_target_that_is_used_is_named_with_who_uses_it() -> None:
+    name = "iqn.2026-11.x:updraft.pool.vms.db"
+    gone = [Action("delete", "target", name), Action("delete", "target", "iqn.2026-11.x:updraft.pool.vms.web")]
+    both = {name: ["iqn.2026-11.x:node2", "iqn.2026-11.x:node1", "iqn.2026-11.x:node1"]}
+    (problem,) = targets.still_used([*gone, Action("create", "target", name)], both)
+    assert problem.startswith(
+        "compute.storage_pools.vms.volumes.db is no longer in cloud.yml, and its target has a session of"
+        " node1 and node2: stop what uses it there"
+    )
+    assert f"iscsiadm -m node -T {name} --logout" in problem
+    assert targets.still_used(gone, {}) == []
 
 
 class Kernel:

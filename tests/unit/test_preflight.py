@@ -61,6 +61,15 @@ def test_a_machine_that_fits_has_no_line() -> None:
     assert lines() == []
 
 
+def test_a_volume_in_use_that_is_no_longer_wanted_is_named_by_its_place_in_cloud_yml() -> None:
+    used = {"pools_used": ["iqn.2026-11.x:updraft.pool.vms.db", "iqn.2026-11.x:updraft.pool.vms.web"]}
+    (line,) = lines(used, {"pool_targets": ["iqn.2026-11.x:updraft.pool.vms.web"]})
+    assert (line.what, line.found) == ("compute.storage_pools.vms.volumes.db", "in use")
+    assert "Stop what uses it here" in line.cure
+    # A machine of an older release of this module tells nothing of them.
+    assert lines({}, {"pool_targets": []}) == []
+
+
 def interface(**changed: Any) -> dict[str, Any]:
     return {"interfaces": {"eth0": {**GOOD["interfaces"]["eth0"], **changed}}}
 
