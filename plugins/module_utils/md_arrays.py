@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ansible_collections.updraft.cloud.plugins.module_utils import md_state
 from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError, call, settle
@@ -27,9 +28,13 @@ from ansible_collections.updraft.cloud.plugins.module_utils.md_state import (
     went_on_without,
 )
 
-#: What one bit of the bitmap stands for, and so the least that is copied for a write which a member missed. Smaller
+#: KiB that one bit of the bitmap stands for, and so the least that is copied for a write which a member missed. Smaller
 #: ones are noted more often, before the write; md's own choice, 64 MiB, copies most of a disk after a few writes.
-BITMAP_CHUNK = "1M"
+BITMAP_CHUNK = 1024
+#: KiB that mdadm leaves for the bitmap (choose_bm_space of its super1.c), by the bytes of an array from which on.
+BITMAP_SPACE = (((200 << 30) + (64 << 10), 128), ((8 << 30) + (8 << 10), 64), (0, 4))
+#: Bytes of the bitmap's own superblock, and the most that mdadm keeps of a device before its data.
+BITMAP_SUPER, BEFORE_DATA = 256, 130 << 20
 TRIES = 10
 PAUSE_SECONDS = 0.5
 #: Words of sysfs for what is read only when no other can be, and what is given up fast.
@@ -43,10 +48,33 @@ def _running(name: str) -> Array:
     return found
 
 
-def create(name: str, uuid: str, devices: Sequence[str], *, level: int = 1) -> None:
-    """Make an array of blank devices and start it; it synchronizes by itself."""
+def least_chunk(size_bytes: int) -> int:
+    """Return the smallest KiB for a bit with which mdadm makes a bitmap on devices of this size; it refuses less.
+
+    A bit of 1 MiB is too little from 1022 GiB on.
+    """
+    space = next(kib for least, kib in BITMAP_SPACE if max(0, size_bytes - BEFORE_DATA) >= least)
+    bits = (space * 1024 - BITMAP_SUPER) * 8
+    chunk = 4
+    while size_bytes // (chunk * 1024) + 1 > bits:
+        chunk *= 2
+    return chunk
+
+
+def _size(device: str) -> int:
+    """Return the bytes of a block device."""
+    return (md_state.number(md_state.SYS.parent / "class/block" / Path(device).resolve().name / "size") or 0) * 512
+
+
+def create(name: str, uuid: str, devices: Sequence[str], *, level: int = 1, chunk: int | None = BITMAP_CHUNK) -> None:
+    """Make an array of blank devices and start it; it synchronizes by itself.
+
+    A bit of its bitmap stands for `chunk` KiB, or for as little more as fits; None makes none.
+    """
     command = ["mdadm", "--create", str(LINKS / name), f"--level={level}", f"--raid-devices={len(devices)}"]
-    command += ["--metadata=1.2", "--bitmap=internal", f"--bitmap-chunk={BITMAP_CHUNK}"]
+    command += ["--metadata=1.2", "--bitmap=none" if chunk is None else "--bitmap=internal"]
+    if chunk is not None:
+        command.append(f"--bitmap-chunk={max(chunk, *(least_chunk(_size(device)) for device in devices))}K")
     command += ["--homehost=any", f"--name={name}", f"--uuid={uuid}"]
     call([*command, "--run", *devices], LIMIT_SECONDS)
     settle()

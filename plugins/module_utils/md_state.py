@@ -198,15 +198,15 @@ def _read(path: Path) -> Array | None:
         name=_plain(told.get("MD_NAME", "") or told.get("MD_DEVNAME", "")),
         uuid=told.get("MD_UUID", ""),
         level=_text(path / "level"),
-        raid_devices=_number(path / "raid_disks") or 0,
+        raid_devices=number(path / "raid_disks") or 0,
         state=state,
-        degraded=_number(path / "degraded") or 0,
+        degraded=number(path / "degraded") or 0,
         sync_action=action or "idle",
         sync_completed=_progress(_text(path / "sync_completed")),
-        sync_speed=_number(path / "sync_speed"),
+        sync_speed=number(path / "sync_speed"),
         bitmap=_text(path / "bitmap/location") not in ("", "none"),
         devices=devices,
-        size_bytes=(_number(path.parent / "size") or 0) * 512,
+        size_bytes=(number(path.parent / "size") or 0) * 512,
     )
 
 
@@ -216,7 +216,7 @@ def _exported(text: str) -> dict[str, str]:
 
 def _device(entry: Path) -> Device:
     words = _text(entry / "state").split(",")
-    slot = _number(entry / "slot")
+    slot = number(entry / "slot")
     kernel = entry.name.removeprefix("dev-")
     state = "spare"
     if "faulty" in words:
@@ -232,7 +232,7 @@ def _device(entry: Path) -> Device:
         slot=slot,
         write_mostly="write_mostly" in words,
         failfast="failfast" in words,
-        errors=_number(entry / "errors") or 0,
+        errors=number(entry / "errors") or 0,
     )
 
 
@@ -248,7 +248,8 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _number(path: Path) -> int | None:
+def number(path: Path) -> int | None:
+    """Return the number that a file of sysfs holds; None where there is none."""
     text = _text(path)
     return int(text) if text.isdigit() else None
 

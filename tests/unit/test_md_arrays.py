@@ -257,6 +257,36 @@ def test_the_writes_of_a_member_that_went_on_alone_are_discarded_only_on_request
     assert tools.called == ["--zero-superblock /dev/sda", "--manage /dev/md127 --add /dev/sda"]
 
 
+GIB, TIB = 1 << 30, 1 << 40
+
+
+@pytest.mark.parametrize(
+    ("size", "least"),
+    [(256 << 20, 16), (3 * GIB, 128), (100 * GIB, 256), (1021 * GIB, 1024), (1024 * GIB, 2048), (4 * TIB, 8192)],
+)
+def test_a_bitmap_fits_what_mdadm_leaves_for_it(size: int, least: int) -> None:
+    assert md_arrays.least_chunk(size) == least
+
+
+@pytest.mark.parametrize(
+    ("size", "chunk", "said"),
+    [
+        (3 * GIB, md_arrays.BITMAP_CHUNK, "--bitmap=internal --bitmap-chunk=1024K"),
+        (4 * TIB, md_arrays.BITMAP_CHUNK, "--bitmap=internal --bitmap-chunk=8192K"),
+        (4 * TIB, None, "--bitmap=none"),
+    ],
+)
+def test_a_large_array_is_made_with_larger_bits(
+    size: int, chunk: int | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(md_arrays, "call", lambda command, limit: called.append(" ".join(command)))
+    monkeypatch.setattr(md_arrays, "settle", lambda: None)
+    monkeypatch.setattr(md_arrays, "_size", {OWN: size, PEER: 3 * GIB}.get)
+    md_arrays.create("volumes0", UUID, [OWN, PEER], chunk=chunk)
+    assert f"--metadata=1.2 {said} --homehost=any" in called[0]
+
+
 def test_a_stranger_is_not_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
     tools = Tools(monkeypatch, running(IN_SYNC), replace(B, uuid=OTHER, name="data"))
     with pytest.raises(MdError, match="/dev/sda was no member of the array volumes0"):
