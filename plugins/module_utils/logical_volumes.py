@@ -6,11 +6,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError, call, gibibytes
 from ansible_collections.updraft.cloud.plugins.module_utils.reconcile import Action
 
 GIB = 1 << 30
+#: Seconds after which the kernel fails writes to a full thin pool; 60 unless it is told. Read when a pool gets full.
+NO_SPACE = Path("/sys/module/dm_thin_pool/parameters/no_space_timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,23 @@ def groups() -> list[str]:
 
 
 def activate(group: str) -> None:
-    """Make all volumes of a group available."""
+    """Make all volumes of a group available. Writes to a pool that is full wait, for as long as it takes."""
     call(["vgchange", "--quiet", "--activate", "y", group])
+    wait_for_room()
+
+
+def patience(path: Path = NO_SPACE) -> int | None:
+    """Return after how many seconds writes to a full pool fail: 0 never, None where the kernel has no pools yet."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def wait_for_room(path: Path = NO_SPACE) -> None:
+    """Have writes to a full pool wait. What modprobe.d says came too late for a driver of the initial RAM disk."""
+    if patience(path):
+        path.write_text("0")
 
 
 def deactivate(group: str) -> None:

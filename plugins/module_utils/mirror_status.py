@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.updraft.cloud.plugins.module_utils import mirror_network
 from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError, call
 from ansible_collections.updraft.cloud.plugins.module_utils.lio import CONFIGFS, ISCSI, targets_in_use
+from ansible_collections.updraft.cloud.plugins.module_utils.logical_volumes import patience
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror import Mirror
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_config import Config
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_decisions import Leg
@@ -92,16 +93,29 @@ def _addresses() -> dict[str, set[str]]:
 
 
 def pool(config: Config) -> dict[str, Any] | None:
-    """Return how full the thin pool is, in percent of data and metadata; None where it is not active here."""
+    """Return how full the thin pool is, and what it does when it is full; None where it is not active here."""
     if not config.thin_pool:
         return None
-    options = ["--reportformat", "json", "-o", "data_percent,metadata_percent,lv_size", "--units", "b", "--nosuffix"]
+    columns = "data_percent,metadata_percent,lv_size,lv_health_status,lv_when_full,vg_free"
+    options = ["--reportformat", "json", "-o", columns, "--units", "b", "--nosuffix"]
     try:
-        row = json.loads(call(["lvs", *options, f"{config.group}/{config.thin_pool}"]))["report"][0]["lv"][0]
-        return {
-            "data_percent": float(row["data_percent"]),
-            "metadata_percent": float(row["metadata_percent"]),
-            "size_bytes": int(row["lv_size"]),
-        }
+        return parse_pool(call(["lvs", *options, f"{config.group}/{config.thin_pool}"])) | {"fails_after": patience()}
     except (DisksError, ValueError, KeyError, IndexError):
         return None
+
+
+def parse_pool(text: str) -> dict[str, Any]:
+    """Read `lvs` of the pool: percent of data and metadata, its size and what it can grow by in bytes.
+
+    `health` is LVM's word (out_of_data, metadata_read_only, failed, ...), empty for a good one; `waits` says
+    whether writes wait when it is full. Raises ValueError, KeyError or IndexError.
+    """
+    row = json.loads(text)["report"][0]["lv"][0]
+    return {
+        "data_percent": float(row["data_percent"]),
+        "metadata_percent": float(row["metadata_percent"]),
+        "size_bytes": int(row["lv_size"]),
+        "free_bytes": int(row["vg_free"]),
+        "health": row["lv_health_status"],
+        "waits": row["lv_when_full"] == "queue",
+    }

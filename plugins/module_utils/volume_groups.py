@@ -112,7 +112,8 @@ def commands(action: Action) -> list[list[str]]:
         group, _, pool = action.name.partition("/")
         after = action.after or {}
         start = ["lvcreate", "--yes", "--quiet", "--type", "thin-pool", "--extents", after["size"]]
-        profile = ["--metadataprofile", after["profile"]] if after["profile"] else []
+        # One that grows is one whose writes wait when it cannot: whatever lvm.conf says, they do not fail.
+        profile = ["--metadataprofile", after["profile"], "--errorwhenfull", "n"] if after["profile"] else []
         return [[*start, *profile, "--name", pool, group]]
     disks = list((action.after or {})["disks"])
     if action.kind == "create":

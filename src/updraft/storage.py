@@ -20,6 +20,8 @@ Statuses = Mapping[str, Status | None]
 NOT_WHOLE = 3
 #: How full a thin pool may be in percent before it is told, and before it is a matter of hours.
 FILLING, NEARLY_FULL = 80.0, 95.0
+#: LVM's word for a pool without room.
+FULL = "out_of_data"
 RECORD = "storage.json"
 DRILL = "drill.json"
 
@@ -101,9 +103,22 @@ def _pool_problems(pool: Status | None) -> list[str]:
     if pool is None:
         return []
     texts = []
+    if pool.get("health") not in ("", None, FULL):
+        texts.append(f"the thin pool is {pool['health']}: journalctl -k on it says why")
+    if pool.get("fails_after"):
+        texts.append(
+            f"writes to the thin pool fail {pool['fails_after']} s after it is full, and should wait:"
+            " ./updraft run INVENTORY storage"
+        )
+    if pool.get("waits") is False:
+        texts.append("writes to the thin pool fail when it is full: lvchange --errorwhenfull n GROUP/POOL")
     for kind in ("data", "metadata"):
         share = pool[f"{kind}_percent"]
-        if share >= NEARLY_FULL:
+        if kind == "data" and (share >= 100 or pool.get("health") == FULL):
+            texts.append(
+                "the thin pool is full: writes wait until there is room. Remove volumes or snapshots, or add disks, now"
+            )
+        elif share >= NEARLY_FULL:
             texts.append(
                 f"the {kind} of the thin pool is {share:.0f}% full: writes stop when it is full. Add disks now"
             )
@@ -135,6 +150,7 @@ def _serving(status: Status) -> list[str]:
         lines.append(
             f"thin pool: {pool['data_percent']:.1f}% of {size:.1f} GiB in use,"
             f" {pool['metadata_percent']:.1f}% of its metadata"
+            + (f"; it can grow by {pool['free_bytes'] / (1 << 30):.1f} GiB" if "free_bytes" in pool else "")
         )
     lines.append("addresses: " + ", ".join(status["addresses"]))
     return lines

@@ -76,6 +76,23 @@ class TestProblems:
         found = problems({"storage1": serves(pool=pool), "storage2": leg()})
         assert (text is None and not found) or (text is not None and text in found[0])
 
+    @pytest.mark.parametrize(
+        ("more", "text"),
+        [
+            ({"data_percent": 100.0}, "the thin pool is full: writes wait until there is room"),
+            ({"data_percent": 99.9, "health": "out_of_data"}, "the thin pool is full: writes wait"),
+            ({"health": "metadata_read_only"}, "the thin pool is metadata_read_only: journalctl -k"),
+            ({"fails_after": 60}, "writes to the thin pool fail 60 s after it is full, and should wait"),
+            ({"waits": False}, "lvchange --errorwhenfull n"),
+            ({"health": "", "waits": True, "fails_after": 0}, None),
+        ],
+    )
+    def test_a_pool_that_is_full_or_would_fail(self, more: Status, text: str | None) -> None:
+        pool = {"data_percent": 12.0, "metadata_percent": 3.0, "size_bytes": 5 << 30, **more}
+        found = problems({"storage1": serves(pool=pool), "storage2": leg()})
+        assert len(found) == (0 if text is None else 1)
+        assert text is None or text in found[0]
+
     def test_an_address_that_is_missing(self) -> None:
         status = serves(addresses={"10.0.1.9": False})
         assert problems({"storage1": status, "storage2": leg()}) == ["storage1 lacks the address 10.0.1.9"]
@@ -92,6 +109,12 @@ def test_in_words() -> None:
         assert part in text
     assert "storage2     does not answer" in text
     assert "2026-11-21 10:00, 0 days ago: passed, longest pause 8.2 s" in text
+
+
+def test_what_a_pool_can_grow_by_is_told() -> None:
+    pool = {"data_percent": 12.0, "metadata_percent": 3.0, "size_bytes": 5 << 30, "free_bytes": 3 << 29}
+    lines = told({"storage1": serves(pool=pool)}, None, NOW)
+    assert any(line.endswith("3.0% of its metadata; it can grow by 1.5 GiB") for line in lines)
 
 
 class TestLost:

@@ -32,6 +32,12 @@ def test_a_blank_disk_becomes_a_group_with_a_pool() -> None:
     assert vg.commands(actions[0]) == [["vgcreate", "--quiet", "--addtag", "updraft", "cinder-volumes", "/dev/sdb"]]
 
 
+def test_a_pool_that_grows_has_writes_wait_when_it_cannot() -> None:
+    action = vg.plan([replace(WANTED[0], profile="updraft-pool")], found(BLANK), [])[-1]
+    (words,) = vg.commands(action)
+    assert "--extents 60%VG --metadataprofile updraft-pool --errorwhenfull n" in " ".join(words)
+
+
 def test_what_is_there_needs_nothing() -> None:
     assert vg.plan(WANTED, found(MEMBER, groups=(OURS,)), []) == []
     assert vg.plan(WANTED, found(MEMBER, groups=(OURS,)), ["/dev/sdb"]) == []
