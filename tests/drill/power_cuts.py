@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Power cuts under checked writes, on the lab of inventories/lab-storage: what was acknowledged has to be there.
 
-    .updraft/venv/bin/python tests/drill/power_cuts.py --cuts 100
+    PYTHONPATH=src:. .updraft/venv/bin/python tests/drill/power_cuts.py --cuts 100
 
 A cut is a SIGKILL of the machine's QEMU: its memory is gone, what its disk had acknowledged stays (the disks of a lab
 are files of this computer: a volatile cache of a real disk is not simulated). Kinds of cuts, in an order by chance:

@@ -101,6 +101,18 @@ def writers(context: Context) -> str:
     return f"{len((read_json(record) or {})['ways'])} ways, all refused"
 
 
+def full(context: Context) -> str:
+    """The thin pool gets full: it grows, warns, has writes wait, and nothing is lost."""
+    context.need("storage-up")
+    record = context.logs / "thin-pool.json"
+    words = [sys.executable, "tests/drill/thin_pool.py", "--inventory", INVENTORY, "--report", str(record)]
+    context.command(words, limit=3600, show=True)
+    found = read_json(record) or {}
+    before, after = found["grew_mib"] or (None, None)
+    grew = f"grew by itself from {before} to {after} MiB" if after else "had no room to grow"
+    return f"the pool {grew}, was full for {found['full_seconds']} s, and {found['lost']} writes were lost"
+
+
 def down(context: Context) -> str:
     """Nothing of the lab is left."""
     return taken_down(context, INVENTORY, [check.name for check in CHECKS])
@@ -127,5 +139,6 @@ CHECKS = (
     Check("storage-drill", "a leg, a path and the serving are lost on purpose, under checked load", drill, long=True),
     Check("storage-cuts", "each kind of power cut once: no acknowledged write is lost", cuts, long=True),
     Check("storage-writers", "ways of getting two servers that write: all are refused", writers, long=True),
+    Check("storage-full", "the thin pool gets full: it grows, warns, writes wait, nothing is lost", full, long=True),
     Check("storage-down", "lab down removes all of it", down, long=True),
 )
