@@ -239,7 +239,8 @@ class Filling:
     def paths(self) -> str:
         """What node1 sees of the volumes, where they do not come back."""
         script = (
-            "multipath -ll; grep . /sys/class/iscsi_session/*/state /sys/block/sd*/device/state; journalctl -k -n 30"
+            "multipath -ll; grep . /sys/class/iscsi_session/*/state /sys/block/sd*/device/{state,timeout};"
+            " journalctl -k -n 30"
         )
         return self.series.node.run(script).stdout
 

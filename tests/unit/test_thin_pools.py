@@ -46,3 +46,11 @@ def test_the_kernel_is_told_to_wait_and_only_when_it_would_not(tmp_path: Path) -
     wait_for_room(setting)
     assert setting.read_text() == "0"
     assert patience(setting) == 0
+
+
+def test_a_node_does_not_abort_a_write_that_a_full_pool_keeps_waiting() -> None:
+    templates = Path(__file__).parents[2] / "roles/iscsi_initiator/templates"
+    rules = (templates / "volumes.rules.j2").read_text()
+    assert 'ATTRS{vendor}=="LIO-ORG*", ATTR{device/timeout}="3600"' in rules
+    # What asks the paths would otherwise have as long.
+    assert "checker_timeout 30" in (templates / "multipath.conf.j2").read_text()
