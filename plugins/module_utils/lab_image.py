@@ -67,6 +67,7 @@ class Cache:
     def __init__(self, path: Path) -> None:
         """Take the directory; it is made when something is put there."""
         self.images = path / "images"
+        self.nodes = path / "nodes"  # made by node_image of the same packages
         self.packages = path / "packages"
         self.logs = path / "logs"
         self.locks = path / "locks"
@@ -124,17 +125,20 @@ class Cache:
 
     def exists(self) -> bool:
         """Say whether anything is in the cache."""
-        return any(path.is_dir() for path in (self.images, self.packages, self.logs, self.locks))
+        return any(path.is_dir() for path in self._folders())
 
     def purge(self) -> bool:
         """Remove everything in the cache; False when there was nothing."""
         existed = self.exists()
-        for directory in (self.images, self.packages, self.logs, self.locks):
+        for directory in self._folders():
             shutil.rmtree(directory, ignore_errors=True)
         (self.images.parent / "kvm.json").unlink(missing_ok=True)
         if existed and not any(self.images.parent.iterdir()):
             self.images.parent.rmdir()
         return existed
+
+    def _folders(self) -> tuple[Path, ...]:
+        return (self.images, self.nodes, self.packages, self.logs, self.locks)
 
     def _prune_packages(self) -> None:
         packages = sorted(self.packages.glob("*.deb"), key=lambda path: path.stat().st_ctime)

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.updraft.cloud.plugins.module_utils import lab_recipe
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_image import Cache, module_order
+from ansible_collections.updraft.cloud.plugins.module_utils.node_image import NodeCache
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_recipe import digest, mmdebstrap_command, recipe
 
 
@@ -93,6 +94,10 @@ def test_purge_removes_the_cache_and_nothing_beside_it(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "updraft")
     assert not cache.purge()
     (cache.images / "vm-1").mkdir(parents=True)
+    assert cache.purge()
+    assert not (tmp_path / "updraft").exists()
+    # What machines boot by network is made beside them.
+    (NodeCache(tmp_path / "updraft").nodes / "0123456789ab").mkdir(parents=True)
     assert cache.purge()
     assert not (tmp_path / "updraft").exists()
     (cache.images / "vm-1").mkdir(parents=True)
