@@ -10,8 +10,8 @@ import pytest
 
 from ansible_collections.updraft.cloud.plugins.module_utils import lab_recipe
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_image import Cache, module_order
-from ansible_collections.updraft.cloud.plugins.module_utils.node_image import NodeCache
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_recipe import digest, mmdebstrap_command, recipe
+from ansible_collections.updraft.cloud.plugins.module_utils.node_image import NodeCache
 
 
 def test_the_same_packages_make_the_same_image() -> None:

@@ -17,6 +17,9 @@ from ansible_collections.updraft.cloud.plugins.plugin_utils.model.connection imp
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.footprints import FootprintError, footprints
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.inventory import read
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.load import load_text
+from ansible_collections.updraft.cloud.plugins.plugin_utils.model.problems import Problems
+from ansible_collections.updraft.cloud.plugins.plugin_utils.model.registered import merge
+from ansible_collections.updraft.cloud.plugins.plugin_utils.model.registration import registrations
 from updraft import reference
 from updraft.check import check
 
@@ -472,6 +475,27 @@ def test_a_machine_is_told_where_its_root_is_and_from_how_much_memory_on(roles: 
 
     assert provisioning["disks"] == {"port": 3261, "below_mib": 3000}
     assert [system["root"] for system in provisioning["systems"]] == ["iscsi"]
+
+
+@pytest.mark.parametrize(("disk", "diskless"), [("", True), ("install: {node9: /dev/sda, node7: /dev/sda}, ", False)])
+def test_what_boots_by_network_has_no_disk_unless_it_is_installed_on_one(
+    roles: Path, disk: str, diskless: bool
+) -> None:
+    loaded = load_text(JOINING.replace("provisioning: {", f"provisioning: {{{disk}"))
+    told = {"state": "ready", "pool": "general", "host_key": "ssh-ed25519 AAAA", "roles": ["compute"]}
+    found = registrations(
+        [{**told, "name": f"node{number}", "address": f"10.0.0.{number}"} for number in (7, 9)],
+    )
+    expanded = merge(loaded.site, loaded.expanded, found, problems := Problems())
+    assert [str(problem) for problem in problems.list()] == []
+    hosts = derive(loaded.site, expanded, STATE, roles).hosts
+
+    assert {name: one["cloud_node"]["diskless"] for name, one in hosts.items()} == {
+        "control1": False,
+        "storage1": False,
+        "node7": diskless,
+        "node9": diskless,
+    }
 
 
 def test_the_provisioning_node_is_known_to_all(roles: Path) -> None:

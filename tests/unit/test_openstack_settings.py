@@ -126,6 +126,24 @@ def test_a_target_of_cinder_is_saved_when_the_mirror_has_it(
     assert rootwrap(tmp_path, host, code, *command) == found
 
 
+@pytest.mark.parametrize("gib", [1, 2, 500, 9999])
+def test_a_machine_without_a_disk_offers_none_to_instances(gib: int) -> None:
+    """Placement's capacity is the whole part of total * ratio. Nova takes a ratio of 0 for one that is not set."""
+    ratios = [
+        settings("nova/nova.conf.j2", ["nova.compute"], openstack_instance_disks=disks)["DEFAULT"][
+            "disk_allocation_ratio"
+        ]
+        for disks in (False, True)
+    ]
+
+    assert float(ratios[0]) > 0
+    assert [int(gib * float(ratio)) for ratio in ratios] == [0, gib]
+
+
+def test_only_a_machine_that_runs_instances_says_what_disks_it_has_for_them() -> None:
+    assert "disk_allocation_ratio" not in settings("nova/nova.conf.j2", ["nova.api"])["DEFAULT"]
+
+
 def test_sessions_that_services_make_give_up_a_silent_path_in_seconds_and_the_device_waits() -> None:
     text = (ROLE.parent / "iscsi_initiator/templates/iscsid.conf.j2").read_text()
     found = dict(line.split(" = ") for line in text.splitlines() if " = " in line and not line.startswith("#"))

@@ -223,6 +223,7 @@ class _Shared:
             "mac": node.mac,
             "disks": list(node.disks),
             "system_disk": node.system_disk,
+            "diskless": self._diskless(node),
             "storage": storage,
             "power": plain(node.power),
             "ports": [entry for item in prints for entry in self.ledger.resolved(item, node, links)],
@@ -230,6 +231,11 @@ class _Shared:
             # What boots by network is a virtual machine like the others once it has booted.
             "machine": {"kind": "metal" if machine is None else "vm" if machine.kind == "bare" else machine.kind},
         }
+
+    def _diskless(self, node: Node) -> bool:
+        """Whether it forgets with its power what it wrote: it boots by network, and is not installed on a disk."""
+        own = self.site.provisioning
+        return node.boot == "network" and not (own and own.install.get(node.name))
 
     def _placed(self, roles: tuple[str, ...], prints: list[Footprint]) -> Variables:
         if roles not in self.placed:
