@@ -218,6 +218,7 @@ def test_a_session_is_made_again_whenever_it_breaks(tmp_path: Path) -> None:
     record = tmp_path / f"root/var/lib/iscsi/nodes/{PREFIX}{ONE}/10.0.0.10,3261,1/default"
     assert "node.session.timeo.replacement_timeout = -1\n" in record.read_text()
     assert (tmp_path / "run/systemd/system/multi-user.target.wants/iscsid.service").is_symlink()
+    assert "Restart=" in (tmp_path / "run/systemd/system/iscsid.service.d/updraft-root.conf").read_text()
     assert "KeepConfiguration=yes" in (tmp_path / "run/systemd/network/80-updraft-boot.network").read_text()
     assert (tmp_path / "run/systemd/network/10-updraft-eth1.network.d/updraft-root.conf").is_file()
 
@@ -228,3 +229,12 @@ def test_a_machine_with_its_root_in_memory_has_nothing_of_that(tmp_path: Path) -
     disk.run("initramfs-boot")
     assert "KeepConfiguration=no" in (tmp_path / "run/systemd/network/80-updraft-boot.network").read_text()
     assert not (tmp_path / "root/var").exists() and not (tmp_path / "run/systemd/system").exists()
+
+
+def test_what_serves_the_disks_is_killed_and_comes_back() -> None:
+    """tgtd does not hear SIGTERM: without this a stop takes the 90 s that systemd waits, and serves meanwhile."""
+    text = (FILES.parent / "templates/updraft-image-disks.service.j2").read_text()
+    settings = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    assert (settings["KillSignal"], settings["SuccessExitStatus"]) == ("SIGKILL", "SIGKILL")
+    # Killed by somebody else, it did not fail either.
+    assert settings["Restart"] == "always"
