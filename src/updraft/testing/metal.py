@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checks on machines of the lab that boot by network: one that nobody approved, one that joins and leaves, one that
-loses its power and comes back."""
+loses its power and comes back. What they boot from is checked in boots.py."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from updraft.testing.base import Check, Context, Failed
 from updraft.testing.live import nodes, on_node, secret_values, site, updraft
 from updraft.vault import secrets_of
 
-#: The machine of the lab that serves, and those that are switched on by these checks only.
-NODE, SPARE, WITH_DISK = "node1", "node2", "node3"
+#: The machine of the lab that serves, and the one that is switched on by these checks only.
+NODE, SPARE = "node1", "node2"
 
 #: Prints each file with a pattern that is not of the image: the machine's memory has the rest. And its command line.
 OWN_FILES = r"""
@@ -43,6 +43,14 @@ OPEN_TO_ALL = {80, 3261, 7777}
 #: And what it may not: API, database, bus, OVN, libvirt, Cobbler.
 CLOSED = (3306, 5672, 6641, 6642, 16514, 25151, 7778)
 
+
+#: The whole GiB of disk that a node offers, as placement counts them. By whole name or by its first part: libvirt's.
+OFFERED = """
+SELECT CAST(FLOOR((i.total - i.reserved) * i.allocation_ratio) AS INTEGER) FROM inventories i
+JOIN resource_providers p ON p.id = i.resource_provider_id
+JOIN resource_classes c ON c.id = i.resource_class_id
+WHERE c.name = 'DISK_GB' AND SUBSTRING_INDEX(p.name, '.', 1) = '{}'
+"""
 
 #: Made-up machines that register at once, and for how long they live.
 CROWD, CROWD_SECONDS = 10, 180
@@ -89,7 +97,7 @@ def stranger(context: Context) -> str:
         raise Failed(f"the registrar has it as {found['state']}, by the name {found['name']}")
     values = secret_values()
     patterns = "\n".join(values.values()) + "\n"
-    held = _on_stranger(found["address"], OWN_FILES, patterns) + _in_image(context, found["address"], patterns)
+    held = on_stranger(found["address"], OWN_FILES, patterns) + _in_image(context, found["address"], patterns)
     if held.strip():
         raise Failed(f"a machine that nobody approved holds secrets in:\n{held}")
     _closed(found["address"])
@@ -102,7 +110,7 @@ def stranger(context: Context) -> str:
     return f"power-on to seen in {seen:.0f} s; none of {len(values)} secrets, {len(CLOSED)} ports closed"
 
 
-def _on_stranger(address: str, script: str, data: str = "") -> str:
+def on_stranger(address: str, script: str, data: str = "") -> str:
     """What a script prints on a machine whose host key is not known to anybody yet."""
     options = (f"HostName={address}", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
     words = ["ssh", "-F", str(site().state / "ssh_config"), *(word for one in options for word in ("-o", one))]
@@ -115,7 +123,7 @@ def _on_stranger(address: str, script: str, data: str = "") -> str:
 
 def _in_image(context: Context, address: str, patterns: str) -> str:
     """The files of the image that hold a pattern: fetched as the machine fetched it, and unpacked here."""
-    source = re.search(r"fetch=(\S+)", _on_stranger(address, "cat /proc/cmdline"))
+    source = re.search(r"fetch=(\S+)", on_stranger(address, "cat /proc/cmdline"))
     if source is None:
         raise Failed(f"{address} has no fetch= on its kernel's command line")
     with tempfile.TemporaryDirectory(prefix="updraft-image-", dir=context.logs) as folder:
@@ -133,7 +141,7 @@ def _closed(address: str) -> None:
     script = (
         f'for port in {" ".join(map(str, (*OPEN_TO_ALL, *CLOSED)))}; do timeout 3 bash -c "</dev/tcp/{server}/$port"'
     )
-    found = set(map(int, _on_stranger(address, f"{script} 2>/dev/null && echo $port; done; true").split()))
+    found = set(map(int, on_stranger(address, f"{script} 2>/dev/null && echo $port; done; true").split()))
     if found != OPEN_TO_ALL:
         raise Failed(f"it reaches the ports {sorted(found)} of {server}, and is to reach {sorted(OPEN_TO_ALL)}")
 
@@ -148,40 +156,64 @@ def _refused(context: Context, words: tuple[str, ...], reason: str) -> None:
 def joining(context: Context) -> str:
     """One more machine becomes a node, and leaves again; `lab-drift` finds no trace of it with the others."""
     context.need("lab-stranger")
-    began = time.monotonic()
-    updraft(context, "lab", "add-node", SPARE, limit=1200, show=True)
-    took = time.monotonic() - began
-    if host(context, SPARE).get("state") != "in_service":
-        raise Failed(f"{SPARE} is {host(context, SPARE).get('state')} after its rollout")
-    updraft(context, "retire", "-i", "lab", SPARE, limit=900, show=True)
-    updraft(context, "lab", "power", SPARE, "off", limit=120)
-    if SPARE in context.command(["ansible-inventory", "-i", "inventories/lab", "--graph"], limit=120):
-        raise Failed(f"the inventory knows {SPARE} although it is retired")
-    return f"approved and in service in {took:.0f} s; retired"
+    took = joined(context, SPARE)
+    gib = disk_offered(SPARE)
+    if gib:
+        raise Failed(f"{SPARE} has no disk, and nova offers {gib} GiB of it to instances")
+    left(context, SPARE)
+    return f"approved and in service in {took:.0f} s; it offered no disk; retired"
 
 
-def installation(context: Context) -> str:
-    """A machine with a disk boots by network, writes the image to it, starts from it, and registers from there."""
-    context.need("lab-up")
+def joined(context: Context, name: str) -> float:
+    """A spare machine of the lab, once it is a node that nova counts on; the seconds until it was in service."""
     began = time.monotonic()
-    found = switched_on(context, WITH_DISK, 1500)
+    updraft(context, "lab", "add-node", name, limit=1500, show=True)
     took = time.monotonic() - began
-    root = _on_stranger(found["address"], "findmnt --noheadings --output SOURCE,FSTYPE /").split()
-    updraft(context, "lab", "power", WITH_DISK, "off", limit=120)
-    if root[1:] != ["ext4"] or not root[0].startswith("/dev/vda"):
-        raise Failed(f"{WITH_DISK} registered from {' '.join(root)}, not from its disk")
-    return f"installed, started from {root[0]} and seen in {took:.0f} s"
+    if (state := host(context, name).get("state")) != "in_service":
+        raise Failed(f"{name} is {state} after its rollout")
+    wait(f"nova counts on {name}", lambda: computes(name), 180)
+    return took
+
+
+def left(context: Context, name: str) -> None:
+    """A node is retired and switched off, and the inventory has forgotten it."""
+    updraft(context, "retire", "-i", "lab", name, limit=900, show=True)
+    updraft(context, "lab", "power", name, "off", limit=120)
+    if name in context.command(["ansible-inventory", "-i", "inventories/lab", "--graph"], limit=120):
+        raise Failed(f"the inventory knows {name} although it is retired")
+
+
+def control() -> str:
+    """The control host."""
+    return next(name for name in nodes() if name.startswith("control"))
+
+
+def computes(name: str) -> bool:
+    """Whether nova's compute service there is up."""
+    command = f"openstack --os-cloud admin compute service list --service nova-compute --host {name} -f value -c State"
+    return on_node(control(), command).split() == ["up"]
+
+
+def disk_offered(name: str) -> int:
+    """How many GiB of disk a node offers to instances."""
+
+    def look() -> list[str]:
+        return on_node(control(), "mariadb --batch --skip-column-names placement", data=OFFERED.format(name)).split()
+
+    # nova-compute tells within a minute of its start.
+    (gib,) = wait(f"placement knows the disk of {name}", look, 180)
+    return int(gib)
 
 
 def registrations(context: Context) -> str:
     """Ten machines register while registrar, Cobbler and then the whole control host are restarted: none is lost."""
     context.need("lab-up")
-    control = next(name for name in nodes() if name.startswith("control"))
+    server = control()
     crowd = _crowd(context)
     time.sleep(10)
-    on_node(control, "systemctl restart cobblerd.service updraft-registrar.service")
+    on_node(server, "systemctl restart cobblerd.service updraft-registrar.service")
     time.sleep(10)
-    _reboot(control)
+    _reboot(server)
     updraft(context, "run", "lab", "lab/machines", limit=400)
     text, _ = crowd.communicate(timeout=CROWD_SECONDS + 60)
     states: dict[str, str] = json.loads(text)
@@ -190,17 +222,17 @@ def registrations(context: Context) -> str:
         raise Failed(f"of {CROWD} machines these have a conversation: {states}")
     if sorted(one["code"] for one in listed) != sorted(states):
         raise Failed(f"the registrar knows {sorted(one['code'] for one in listed)}, there are {sorted(states)}")
-    wait("the cloud answers again", lambda: _answers(control), 300)
-    return f"{CROWD} machines registered, each once, while {control} was restarted"
+    wait("the cloud answers again", lambda: _answers(server), 300)
+    return f"{CROWD} machines registered, each once, while {server} was restarted"
 
 
-def _reboot(control: str) -> None:
+def _reboot(server: str) -> None:
     """Have the control host, a container, go down for a reboot; what starts it again is `lab/machines`."""
-    console = site().state / "machines" / control / "console.log"
+    console = site().state / "machines" / server / "console.log"
     ended = "Exiting container."
     before = console.read_text(errors="replace").count(ended)
-    subprocess.run([*ssh(site(), control), "systemctl --no-block reboot"], capture_output=True, timeout=30, check=False)
-    wait(f"{control} is down", lambda: console.read_text(errors="replace").count(ended) > before, 120)
+    subprocess.run([*ssh(site(), server), "systemctl --no-block reboot"], capture_output=True, timeout=30, check=False)
+    wait(f"{server} is down", lambda: console.read_text(errors="replace").count(ended) > before, 120)
 
 
 def _crowd(context: Context) -> subprocess.Popen[str]:
@@ -213,13 +245,13 @@ def _crowd(context: Context) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
 
-def _answers(control: str) -> bool:
+def _answers(server: str) -> bool:
     """Whether the API and all of its services are there."""
     script = (
         "openstack --os-cloud admin compute service list -f value -c State && openstack --os-cloud admin image list"
     )
     try:
-        return "down" not in on_node(control, script).split()
+        return "down" not in on_node(server, script).split()
     except Failed:
         return False
 
@@ -262,7 +294,6 @@ def watching(context: Context) -> Iterator[None]:
 CHECKS = (
     Check("lab-stranger", "a machine that nobody approved gets nothing (UEFI)", stranger),
     Check("lab-join", "it is approved, rolled out, and retired again", joining, long=True),
-    Check("lab-install", "a machine is installed on its disk and starts from it (BIOS)", installation, long=True),
     Check(
         "lab-restart",
         "ten machines register while the control host is restarted: none lost, none doubled",

@@ -11,21 +11,14 @@ from pathlib import Path
 
 from updraft.display import duration
 from updraft.site import ROOT, Refusal
-from updraft.testing import live, metal, mirror, scenarios, static, storage
+from updraft.testing import boots, live, metal, mirror, scenarios, static, storage
 from updraft.testing.base import Check, Context, Failed, Skipped, Verdict
 
 
 def checks(root: Path = ROOT) -> list[Check]:
     """Every check, in order: the quick ones, then those on a lab, then the scenarios."""
-    return [
-        *static.CHECKS,
-        *live.FIRST,
-        *metal.CHECKS,
-        *live.LAST,
-        *storage.CHECKS,
-        *mirror.CHECKS,
-        *scenarios.checks(root),
-    ]
+    on_lab = [*live.FIRST, *metal.CHECKS, *boots.CHECKS, *live.LAST]
+    return [*static.CHECKS, *on_lab, *storage.CHECKS, *mirror.CHECKS, *scenarios.checks(root)]
 
 
 def run(*, list_only: bool, only: Sequence[str], long: bool = False, every: Sequence[Check] | None = None) -> int:
