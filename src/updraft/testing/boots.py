@@ -222,7 +222,8 @@ def pinned_text(text: str, images: Mapping[str, str]) -> str:
     """A cloud.yml with these versions in provisioning.images."""
     cloud = yaml.safe_load(text)
     cloud["provisioning"]["images"] = dict(images)
-    return yaml.safe_dump(cloud, sort_keys=False)
+    changed: str = yaml.safe_dump(cloud, sort_keys=False)
+    return changed
 
 
 def installation(context: Context, firmware: str) -> str:
