@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from ansible_collections.updraft.cloud.plugins.module_utils.lab_bare import bare_disk
+from ansible_collections.updraft.cloud.plugins.module_utils.node_recipe import RECORD
 from updraft.testing.base import Check, Context, Failed
 from updraft.testing.live import on_node, site, updraft
 from updraft.testing.metal import (
@@ -204,8 +206,10 @@ def _reset(context: Context) -> dict[str, Any]:
 
 
 def _runs(found: Mapping[str, Any], version: str) -> None:
-    if found["image"] != version:
-        raise Failed(f"{SPARE} runs the image {found['image']}, and is to run {version}")
+    """The registrar has it with this version, and so has the image itself."""
+    own = json.loads(on_stranger(found["address"], f"cat {RECORD}"))["version"]
+    if (found["image"], own) != (version, version):
+        raise Failed(f"{SPARE} runs the image {own}, is listed with {found['image']}, and is to run {version}")
 
 
 @contextmanager
