@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Status = Mapping[str, Any]
-#: Seconds by which nodes may have seen the old server longer than the other leg did: connections end at their own pace.
-GRACE = 15.0
+#: Seconds by which nodes may have been served longer than the other leg: clocks differ, and an error that no silence
+#: went before has its own pace. What is served alone for no longer than this after the leg's loss is not noticed.
+GRACE = 5.0
 
 
 class FailoverError(ValueError):
@@ -122,7 +123,7 @@ def _survivor(
 def overdue(lost_at: float | None, seen: Mapping[str, float | None], grace: float = GRACE) -> list[str]:
     """The nodes that were served by the old server after the other leg had lost it: what they wrote then is not there.
 
-    lost_at: when the leg lost the old server; seen: for each node when it lost it (None: not yet, or not known).
+    lost_at: when the leg lost the old server; seen: for each node until when it was served (None: not known, or never).
     """
     if lost_at is None:
         return []

@@ -118,6 +118,8 @@ class Progress:
                 kind = "changed"
             elif (note.seconds or 0) >= SLOW:
                 kind = "slow"
+            elif isinstance(said := said_by(data), str):
+                return [Note("text", note.host, said)]
         elif name == "runner_on_skipped":
             counts.skipped += 1
         elif name == "runner_on_failed" and data.get("ignore_errors"):
@@ -154,6 +156,12 @@ def task_name(data: Mapping[str, Any]) -> str:
     task = str(data.get("task") or data.get("task_action") or "a task")
     role = str(data.get("role") or "").rpartition(".")[2]
     return task if not role or " | " in task else f"{role} | {task}"
+
+
+def said_by(data: Mapping[str, Any]) -> Any:
+    """What a task says whose only purpose that is; None for another one."""
+    says = str(data.get("task_action", "")).rpartition(".")[2] == "debug"
+    return (data.get("res") or {}).get("msg") if says else None
 
 
 def failure_text(result: Mapping[str, Any]) -> str:

@@ -49,6 +49,16 @@ def test_changes_and_what_took_long_get_a_line_and_the_rest_does_not() -> None:
     assert [(note.kind, note.seconds) for note in notes] == [("changed", 1), ("slow", 28)]
 
 
+def test_what_a_task_says_is_shown() -> None:
+    says = {"task_action": "ansible.builtin.debug"}
+    _, notes = run(
+        (1, event("runner_on_ok", res={"msg": "nothing is known of node2"}, **says)),
+        (2, event("runner_on_ok", res={"msg": [1, 2]}, **says)),
+        (3, event("runner_on_ok", res={"msg": "All assertions passed"}, task_action="ansible.builtin.assert")),
+    )
+    assert notes == [Note("text", "node1", "nothing is known of node2")]
+
+
 def test_tasks_of_two_hosts_are_counted_apart() -> None:
     progress, _ = run(
         (1, event("runner_on_ok", "a", res={"changed": True})),
