@@ -40,6 +40,10 @@ class Record:
         del data["folder"]
         write_private(self.folder / "run.json", json.dumps(data, indent=2) + "\n")
 
+    def forget(self) -> None:
+        """Remove the folder: nothing in it is worth keeping."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 def new_record(artifacts: Path, command: list[str], playbook: str | None, arguments: list[str]) -> Record:
     """Begin a run's folder, named by the time (UTC)."""

@@ -38,16 +38,25 @@ def legs(site: Site) -> list[str]:
 
 
 def ask(site: Site, typed: list[str], *, raw: bool, quiet: bool = False) -> Statuses:
-    """What both servers say now; None for one that does not answer. Raises Refusal when neither could be asked."""
+    """What both servers say now; None for one that does not answer. Raises Refusal when neither could be asked.
+
+    quiet: one of many looks, which is neither shown nor kept. Raises KeyboardInterrupt when the person wanted to end.
+    """
     with site.lock():
         record = new_record(site.state / "artifacts", typed, None, [])
         with session_of(site, record, raw=raw, quiet=quiet) as session:
             result, found = asked(session)
+            interrupted = session.interrupted
+        if quiet and (found is not None or interrupted):
+            record.forget()
+        if interrupted:
+            raise KeyboardInterrupt
         if found is None:
             close(site, record, [result])
             raise Refusal("the storage servers could not be asked")
-        record.status = "ok"
-        record.save()
+        if not quiet:
+            record.status = "ok"
+            record.save()
     return found
 
 

@@ -34,6 +34,7 @@ def leg(**more: Any) -> Status:
         "generation": 3,
         "up": False,
         "connected": True,
+        "complete": True,
         "words": "a leg of storage1",
         "arrays": [],
         **more,
