@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -38,10 +39,19 @@ def ensure_secrets(site: Site) -> list[str]:
     except secrets.SecretsError as error:
         raise Refusal(f"{site.secrets_file}: {error}") from None
     if added:
-        text = yaml.safe_dump({VARIABLE: tree}, default_flow_style=False)
-        site.secrets_file.parent.mkdir(parents=True, exist_ok=True)
-        write_private(site.secrets_file, vault.encrypt(text).decode("utf-8"))
+        _write(site, vault, tree)
     return added
+
+
+def write_secrets(site: Site, tree: Mapping[str, Any]) -> None:
+    """Replace the site's secrets by these, locked."""
+    _write(site, _vault(site), tree)
+
+
+def _write(site: Site, vault: VaultLib, tree: Mapping[str, Any]) -> None:
+    text = yaml.safe_dump({VARIABLE: dict(tree)}, default_flow_style=False)
+    site.secrets_file.parent.mkdir(parents=True, exist_ok=True)
+    write_private(site.secrets_file, vault.encrypt(text).decode("utf-8"))
 
 
 def unwritten_secrets(site: Site) -> list[str]:

@@ -113,6 +113,21 @@ def full(context: Context) -> str:
     return f"the pool {grew}, was full for {found['full_seconds']} s, and {found['lost']} writes were lost"
 
 
+def fencing(context: Context) -> str:
+    """A server that is silent is switched off by its board, and only then the other one serves."""
+    context.need("storage-up")
+    record = context.logs / "fencing.json"
+    words = [sys.executable, "tests/drill/fencing.py", "--inventory", INVENTORY, "--report", str(record)]
+    context.command(words, limit=3600, show=True)
+    found = read_json(record) or {}
+    refused = [case["kind"] for case in found["cases"] if case["refused"]]
+    moved = next(case for case in found["cases"] if not case["refused"])
+    return (
+        f"moved by itself after its board said Off, pause {moved['pause']:.1f} s; refused: {', '.join(refused)};"
+        f" {found['load']['written']} writes, none lost"
+    )
+
+
 def down(context: Context) -> str:
     """Nothing of the lab is left."""
     return taken_down(context, INVENTORY, [check.name for check in CHECKS])
@@ -138,6 +153,7 @@ CHECKS = (
     Check("storage-again", "the second run changes nothing and drops no session", again, long=True),
     Check("storage-drill", "a leg, a path and the serving are lost on purpose, under checked load", drill, long=True),
     Check("storage-cuts", "each kind of power cut once: no acknowledged write is lost", cuts, long=True),
+    Check("storage-fencing", "a silent server is fenced by its (fake) board, or nothing moves", fencing, long=True),
     Check("storage-writers", "ways of getting two servers that write: all are refused", writers, long=True),
     Check("storage-full", "the thin pool gets full: it grows, warns, writes wait, nothing is lost", full, long=True),
     Check("storage-down", "lab down removes all of it", down, long=True),
