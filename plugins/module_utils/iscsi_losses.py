@@ -29,6 +29,8 @@ JOURNAL = [
 JOURNAL_SECONDS = 60
 #: Ticks in a second that kernels are built with.
 TICKS = (100, 250, 300, 1000)
+#: Seconds in which what the kernel said is in the journal.
+WRITTEN = 3.0
 #: Seconds between the kernel's word of a silence and the error that follows from it.
 FOLLOWS = 2.0
 
@@ -181,4 +183,21 @@ def wait_for_loss(
         served = any(one.address in addresses and one.state == LOGGED_IN for one in live)
         if not served or time.monotonic() >= end:
             return live
+        sleep(0.5)
+
+
+def ask(
+    addresses: Collection[str],
+    seconds: float,
+    look: Callable[[], list[Session]],
+    read: Callable[[], list[Line]] = read_journal,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Loss]:
+    """What is known when nobody is served any more, or after `seconds`. Raises DisksError."""
+    live = wait_for_loss(look, addresses, seconds, sleep)
+    end = time.monotonic() + WRITTEN
+    while True:
+        found = losses(live, histories(read()), addresses)
+        if all(one.served or one.until is not None for one in found) or time.monotonic() >= end:
+            return found
         sleep(0.5)

@@ -87,9 +87,7 @@ def main() -> None:
     try:
         addresses = iscsi_losses.addresses_of(module.params["portals"])
         if addresses:
-            live = iscsi_losses.wait_for_loss(sessions, addresses, module.params["wait"])
-            history = iscsi_losses.histories(iscsi_losses.read_journal())
-            found = iscsi_losses.losses(live, history, addresses)
+            found = iscsi_losses.ask(addresses, module.params["wait"], sessions)
     except DisksError as error:
         module.fail_json(msg=str(error))
     module.exit_json(

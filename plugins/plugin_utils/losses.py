@@ -16,6 +16,7 @@ from .failover import Status, overdue
 
 #: For a host: `answer` of updraft.cloud.iscsi_session_info, or why there is none, and when it was there (`answered`).
 Answers = Mapping[str, Mapping[str, Any]]
+NOT_ASKED: Mapping[str, Any] = {"answer": {"msg": "was not asked"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ def lost(statuses: Mapping[str, Status | None]) -> Lost | None:
     legs = {name: status for name, status in statuses.items() if status and status["role"] == "leg"}
     if len(silent) != 1 or len(legs) != 1:
         return None
-    (new, status), connected = next(iter(legs.items())), bool(next(iter(legs.values()))["connected"])
+    new, status = next(iter(legs.items()))
+    connected = bool(status["connected"])
     lost_at = status["time"] if connected else status["lost_at"]
     return Lost(silent[0], new, lost_at, connected, bool(status["complete"]), list(status["addresses"]))
 
@@ -68,7 +70,7 @@ def judge(found: Lost, answers: Answers, users: Iterable[str]) -> Verdict:
     served: set[str] = set()
     unknown: list[str] = []
     for name in users:
-        answer = answers[name]["answer"] if name in answers else {"msg": "was not asked"}
+        answer: Mapping[str, Any] = answers.get(name, NOT_ASKED)["answer"]
         if "losses" not in answer:
             unknown.append(f"{name} ({_why(answer)})")
             continue

@@ -12,6 +12,7 @@ from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksEr
 from ansible_collections.updraft.cloud.plugins.module_utils.iscsi_losses import (
     Line,
     addresses_of,
+    ask,
     entries,
     histories,
     losses,
@@ -152,6 +153,17 @@ def test_it_is_waited_until_the_kernel_has_noticed() -> None:
     assert wait_for_loss(lambda: [session("LOGGED_IN")], SERVICE, 0, waits.append)[0].state == "LOGGED_IN"
     assert wait_for_loss(lambda: [session("LOGGED_IN", address="10.0.0.1")], SERVICE, 20, waits.append)
     assert len(waits) == 2
+
+
+def test_it_is_waited_until_the_journal_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = iter([[session("LOGGED_IN")], [session()]])
+    journals = iter([[], [], [Line(1000.0, CLOSED)]])
+    waits: list[float] = []
+    (found,) = ask(SERVICE, 20, lambda: next(states), lambda: next(journals), waits.append)
+    assert (found.until, len(waits)) == (1000.0, 3)
+    monkeypatch.setattr(iscsi_losses, "WRITTEN", 0.0)
+    (found,) = ask(SERVICE, 20, lambda: [session()], list, waits.append)
+    assert (found.served, found.until) == (False, None)
 
 
 def test_portals_have_ports_or_not() -> None:
