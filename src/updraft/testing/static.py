@@ -212,6 +212,12 @@ CHECKS = (
     Check("inventories", "the inventories of the repository are right", inventories),
     Check("programs", "what unit tests drive is installed: a browser, a database server", programs),
     Check("unit", "unit tests", tool("pytest", "-q", "tests/unit", limit=600)),
+    Check(
+        "playbook-failover",
+        "whom storage_failover.yml asks, switches off and refuses, with fake servers and a fake board",
+        tool("pytest", "-q", "tests/playbook", limit=900),
+        long=True,
+    ),
     Check("bench-model", "a thousand nodes load in less than 3 s", tool("pytest", "-q", "tests/bench", limit=300)),
     Check(
         "bench-files",
