@@ -27,6 +27,11 @@ from ansible_collections.updraft.cloud.plugins.module_utils.lab_ssh import login
 QEMU = "qemu-system-x86_64"
 KVM = Path("/dev/kvm")
 PROBE_SECONDS = 12
+#: What the kernel of a machine is told.
+OPTIONS = "console=ttyS0 quiet net.ifnames=0 systemd.getty_auto=no panic=10"
+#: And under emulation: QEMU before 8.1 lets a processor stumble over code that the kernel patches on another one. With
+#: cpusets the kernel patches its hottest path at each start of a guest, and panics now and then (int3).
+EMULATED = "cgroup_disable=cpuset"
 _PROBING = threading.Lock()
 _PROBE_MARK = b"updraft-probe-passed"
 
@@ -141,7 +146,7 @@ def qemu_arguments(vm: VirtualMachine, image: Image, accelerator: str) -> list[s
     machine = vm.machine
     command = board(vm, accelerator)
     command += ["-kernel", str(image.kernel), "-initrd", str(vm.state / "initrd")]
-    command += ["-append", "console=ttyS0 quiet net.ifnames=0 systemd.getty_auto=no panic=10"]
+    command += ["-append", " ".join([OPTIONS, *([EMULATED] if accelerator == "tcg" else [])])]
     disks = [(vm.state / "root.qcow2", "qcow2")]
     disks += [(data_disk(vm.state, number), "raw") for number in range(len(machine.disks))]
     for number, (path, form) in enumerate(disks):
@@ -158,8 +163,6 @@ def board(vm: VirtualMachine, accelerator: str) -> list[str]:
     command += ["-nodefaults", "-no-user-config", "-display", "none", *_processor(accelerator)]
     command += ["-smp", str(machine.cpus), "-m", f"{machine.memory_mib}M", "-rtc", "base=utc"]
     command += ["-qmp", f"unix:{vm.runtime}/qmp.sock,server=on,wait=off", "-serial", f"file:{vm.console}"]
-    # Why a machine that was not told to started again, which no console shows: a triple fault of its processor.
-    command += ["-d", "cpu_reset", "-D", str(vm.state / "resets.log")]
     return [*command, "-device", "virtio-rng-pci"]
 
 

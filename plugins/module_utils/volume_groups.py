@@ -31,6 +31,8 @@ TAG = "updraft"
 POOL_EXTENTS = "95%VG"
 #: The same for a pool that grows by itself, by the rules of a profile of LVM.
 GROWING_EXTENTS = "60%VG"
+#: What a pool does that is full: it has writes wait. (lvcreate takes no --errorwhenfull for a pool.)
+WAITS = "activation/error_when_full=0"
 #: The input which says that a disk's content may be destroyed.
 OVERRIDE = "volumes_wipe"
 
@@ -113,7 +115,7 @@ def commands(action: Action) -> list[list[str]]:
         after = action.after or {}
         start = ["lvcreate", "--yes", "--quiet", "--type", "thin-pool", "--extents", after["size"]]
         # One that grows is one whose writes wait when it cannot: whatever lvm.conf says, they do not fail.
-        profile = ["--metadataprofile", after["profile"], "--errorwhenfull", "n"] if after["profile"] else []
+        profile = ["--metadataprofile", after["profile"], "--config", WAITS] if after["profile"] else []
         return [[*start, *profile, "--name", pool, group]]
     disks = list((action.after or {})["disks"])
     if action.kind == "create":

@@ -33,13 +33,6 @@ def _of(name: str, console: Path) -> list[str]:
         first = next(number for number in range(len(found)) if PANIC.search(found[number]))
         shown = found[max(0, first - BEFORE) : first + LINES]
         return [f"{name}: its kernel complained ({console}):", *(f"  {line}" for line in shown)]
-    if _triple_fault(console.with_name("resets.log")):
-        return [f"{name}: its processor gave up (triple fault); under emulation that can be the emulator's: try again"]
     if starts > 1:
         return [f"{name}: started {starts} times since it was switched on ({console})"]
     return []
-
-
-def _triple_fault(resets: Path) -> bool:
-    """Whether QEMU wrote one down."""
-    return resets.exists() and "Triple fault" in resets.read_text(errors="replace")

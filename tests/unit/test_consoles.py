@@ -37,12 +37,6 @@ def test_a_machine_that_started_again_by_itself(tmp_path: Path) -> None:
     assert [line.split(" (")[0] for line in lines] == ["node1: started 2 times since it was switched on"]
 
 
-def test_a_processor_that_gave_up(tmp_path: Path) -> None:
-    made = site(tmp_path, node1=f"{STARTED}\n{STARTED}\n")
-    (made.state / "machines" / "node1" / "resets.log").write_text("CPU Reset (CPU 0)\nTriple fault\n")
-    assert "triple fault" in told(made, 0.0)[0]
-
-
 def test_what_was_said_before_the_run_is_not_told(tmp_path: Path) -> None:
     made = site(tmp_path, node1=PANIC)
     os.utime(made.state / "machines" / "node1" / "console.log", (1000, 1000))

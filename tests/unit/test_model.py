@@ -477,6 +477,13 @@ def test_a_machine_is_told_where_its_root_is_and_from_how_much_memory_on(roles: 
     assert [system["root"] for system in provisioning["systems"]] == ["iscsi"]
 
 
+def test_options_of_the_site_for_the_kernel_of_its_machines(roles: Path) -> None:
+    wanted = JOINING.replace("provisioning: {", "provisioning: {kernel_options: ['console=ttyS1,57600', nosmt], ")
+    assert derived(roles, JOINING).cloud["provisioning"]["kernel_options"] == ""
+    found = derived(roles, wanted).cloud["provisioning"]["kernel_options"]
+    assert found == "console=ttyS1,57600 nosmt updraft.keep=console,nosmt"
+
+
 @pytest.mark.parametrize(("disk", "diskless"), [("", True), ("install: {node9: /dev/sda, node7: /dev/sda}, ", False)])
 def test_what_boots_by_network_has_no_disk_unless_it_is_installed_on_one(
     roles: Path, disk: str, diskless: bool

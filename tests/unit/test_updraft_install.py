@@ -172,6 +172,8 @@ def test_a_machine_is_told_by_its_firmware(tool: ModuleType, tmp_path: Path) -> 
 def test_the_installed_system_keeps_the_registrar_and_no_token(tool: ModuleType) -> None:
     kept = tool.kept_options(LINE)
     assert kept == "net.ifnames=0 console=ttyS0 updraft.registrar=https://c:7777 updraft.address=10.0.0.1"
+    more = "mitigations=off nosmt updraft.keep=nosmt,mitigations"
+    assert tool.kept_options(f"{LINE} {more}") == f"{kept} mitigations=off nosmt"
     assert f'GRUB_CMDLINE_LINUX="{kept}"' in tool.grub_defaults(LINE)
     assert 'GRUB_TERMINAL="serial console"' in tool.grub_defaults(LINE)
     assert 'GRUB_TERMINAL="console"' in tool.grub_defaults("quiet")

@@ -48,6 +48,7 @@ def provisioning(site: Site, expanded: Expanded) -> Variables | None:
         "unreachable": own.unreachable,
         "port": REGISTRAR_PORT,
         "disks": {"port": DISKS_PORT, "below_mib": own.iscsi_below_mib},
+        "kernel_options": _kernel_options(own.kernel_options),
         "url": f"https://{name}:{REGISTRAR_PORT}",
         "address": str(server.address),
         "systems": _systems(site, own, expanded, declared),
@@ -56,6 +57,12 @@ def provisioning(site: Site, expanded: Expanded) -> Variables | None:
         "expected": [_declared(site, own, node) for node in expanded.expected()],
         "taken": sorted(set(expanded.nodes) - {node.name for node in declared} - set(expanded.registered)),
     }
+
+
+def _kernel_options(own: tuple[str, ...]) -> str:
+    """The site's options; an installed machine keeps those which `updraft.keep` names (updraft-install)."""
+    names = ",".join(option.partition("=")[0] for option in own)
+    return " ".join([*own, f"updraft.keep={names}"]) if own else ""
 
 
 def registered(expanded: Expanded) -> tuple[Variables, list[str]]:

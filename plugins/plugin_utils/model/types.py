@@ -16,6 +16,7 @@ from .values import (
     Domain,
     HostName,
     Interface,
+    KernelOption,
     Mac,
     Name,
     Namespace,
@@ -148,6 +149,12 @@ class Provisioning:
     root: Annotated[
         dict[Name, Root], Doc("Machines that read it by iSCSI, or have it in memory, however much they have of that.")
     ] = field(default_factory=dict)
+    kernel_options: Annotated[
+        tuple[KernelOption, ...],
+        Doc(
+            "What the kernel of these machines gets beside the kit's own options: for a console, or a quirk of theirs."
+        ),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

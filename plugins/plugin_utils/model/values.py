@@ -155,6 +155,7 @@ _LVM = r"[A-Za-z0-9_+][A-Za-z0-9_+.-]{0,100}"
 _SOURCE = r"(tiny|https://\S+|/\S+)"
 _CHECKSUM = r"(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})"
 _SIZE = r"[1-9][0-9]{0,4}G"
+_KERNEL = r"[A-Za-z0-9_.-]+(=[^\s\"'{}$]+)?"
 _NETNS = r"[a-z][a-z0-9-]{0,20}"
 _VERSION = r"[0-9a-f]{12}"
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}"
@@ -204,6 +205,9 @@ Checksum = Annotated[
     str, Text(_matching(_CHECKSUM), "'sha256:' or 'sha512:' and the digits", "sha256:" + 64 * "0", f"^{_CHECKSUM}$")
 ]
 Namespace = Annotated[str, Text(_matching(_NETNS), "a name for a network namespace", "updraft-lab", f"^{_NETNS}$")]
+KernelOption = Annotated[
+    str, Text(_matching(_KERNEL), "one option of the kernel's command line", "console=ttyS1,115200", f"^{_KERNEL}$")
+]
 UserName = Annotated[str, Text(_matching(_USER), "a user's name", "operator", f"^{_USER}$")]
 Size = Annotated[str, Text(_matching(_SIZE), "a size in GiB", "8G", f"^{_SIZE}$")]
 Serial = Annotated[
