@@ -26,8 +26,9 @@ PICTURE = "drill.svg"
 RECORD = "drill-step.json"
 #: Seconds after which a cut ends by itself, and for which the load goes on alone.
 CUT_SECONDS, ALONE_SECONDS = 600, 10
-#: MiB of each of the two areas of the canary, and writes a second.
-MIB, RATE = 8, 100
+#: MiB of each of the two areas of the canary, and writes a second: enough to time a pause, and few enough that emulated
+#: machines, which need 10 ms of a processor for each, have time for what is drilled.
+MIB, RATE = 8, 30
 HEAL_SECONDS = 3600
 
 

@@ -314,7 +314,7 @@ def main() -> int:
     kinds = [*SAID, "by-itself"]
     parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
     parser.add_argument("--mib", type=int, default=8, help="MiB of each of the two areas that are written to")
-    parser.add_argument("--rate", type=int, default=200, help="writes a second")
+    parser.add_argument("--rate", type=int, default=40, help="writes a second")
     parser.add_argument("--report", type=Path, default=ROOT / ".updraft" / "fencing.json")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)

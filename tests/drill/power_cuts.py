@@ -377,7 +377,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=6, help="compare everything after so many cuts")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--mib", type=int, default=8, help="MiB of each of the two areas that are written to")
-    parser.add_argument("--rate", type=int, default=200, help="writes a second")
+    parser.add_argument("--rate", type=int, default=40, help="writes a second")
     parser.add_argument("--report", type=Path, default=ROOT / ".updraft" / "power-cuts.json")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
