@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ways of getting two servers that write, tried on the machines of inventories/lab-storage: all have to be refused.
 
-    .updraft/venv/bin/python tests/drill/two_writers.py
+    PYTHONPATH=src:. .updraft/venv/bin/python tests/drill/two_writers.py
 
 What each way does is what a person, a boot or a playbook would do. After each of them exactly one server has arrays,
 volumes and service addresses, or none where the one that served has no power. tests/unit/test_mirror_refused.py has
