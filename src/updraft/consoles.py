@@ -26,13 +26,12 @@ def told(site: Site, since: float) -> list[str]:
 
 def _of(name: str, console: Path) -> list[str]:
     text = console.read_text(errors="replace").replace("\r", "")
-    starts = text.count(STARTED)
-    found = text.splitlines()
-    last = next((number for number in range(len(found) - 1, -1, -1) if PANIC.search(found[number])), None)
-    if last is not None:
-        first = next(number for number in range(len(found)) if PANIC.search(found[number]))
-        shown = found[max(0, first - BEFORE) : first + LINES]
+    lines = text.splitlines()
+    first = next((number for number, line in enumerate(lines) if PANIC.search(line)), None)
+    if first is not None:
+        shown = lines[max(0, first - BEFORE) : first + LINES]
         return [f"{name}: its kernel complained ({console}):", *(f"  {line}" for line in shown)]
+    starts = text.count(STARTED)
     if starts > 1:
         return [f"{name}: started {starts} times since it was switched on ({console})"]
     return []

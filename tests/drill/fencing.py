@@ -34,7 +34,7 @@ from typing import Any
 
 import yaml
 from fake_redfish import Board, Mood, serving
-from machines import ROOT, Machine, Refused, Wrong, wait
+from machines import ROOT, Machine, Refused, Wrong, keep, wait
 from power_cuts import Cut, Series
 
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.inventory import read
@@ -326,8 +326,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted")
         return 130
-    given.report.parent.mkdir(parents=True, exist_ok=True)
-    given.report.write_text(json.dumps(found, indent=2) + "\n")
+    keep(given.report, found)
     load = found["load"]
     bad = found["problem"] or found["lost"] or load["failed"] or load["kernel_errors"] or not load["written"]
     for case in found["cases"]:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,12 @@ def wait(what: str, holds: Callable[[], Any], seconds: float, *, every: float = 
         if time.monotonic() > end:
             raise Wrong(f"{what}: not within {seconds:.0f} s")
         time.sleep(every)
+
+
+def keep(report: Path, found: Mapping[str, Any]) -> None:
+    """Write down what a drill found."""
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps(found, indent=2) + "\n")
 
 
 class Machine:

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from machines import ROOT, Machine, Refused, Wrong, wait
+from machines import ROOT, Machine, Refused, Wrong, keep, wait
 
 from updraft.drill_report import pause_of
 from updraft.site import find_site
@@ -386,8 +386,7 @@ def main() -> int:
     except Wrong as wrong:
         print(wrong)
         return 2
-    given.report.parent.mkdir(parents=True, exist_ok=True)
-    given.report.write_text(json.dumps(found, indent=2) + "\n")
+    keep(given.report, found)
     load, files = found["load"], found["files"]
     bad = found["problem"] or found["lost"] or load["failed"] or load["kernel_errors"] or any(found["mismatches"])
     print(

@@ -13,7 +13,6 @@ which runs on the other server then, has to serve a new tenant.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from machines import ROOT, Machine, Refused, Wrong, wait
+from machines import ROOT, Machine, Refused, Wrong, keep, wait
 
 from updraft.labshell import NAMESPACES
 from updraft.report import read_json
@@ -257,8 +256,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except Wrong as wrong:
         print(wrong)
         return 2
-    given.report.parent.mkdir(parents=True, exist_ok=True)
-    given.report.write_text(json.dumps(found, indent=2) + "\n")
+    keep(given.report, found)
     print(found["problem"] or f"the server went on: {found['writes']}", f"({given.report})")
     return 1 if found["problem"] else 0
 

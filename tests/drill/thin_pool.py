@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from machines import ROOT, Machine, Refused, Wrong, wait
+from machines import ROOT, Machine, Refused, Wrong, keep, wait
 from power_cuts import RAW, Cut, Series
 
 MIB = 1 << 20
@@ -310,8 +310,7 @@ def main() -> int:
     except (Wrong, Refused) as wrong:
         print(wrong)
         return 2
-    given.report.parent.mkdir(parents=True, exist_ok=True)
-    given.report.write_text(json.dumps(found, indent=2) + "\n")
+    keep(given.report, found)
     load = found["load"]
     bad = found["problem"] or found["lost"] or load["failed"] or load["kernel_errors"] or found["mismatches"]
     print(

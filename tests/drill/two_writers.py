@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from machines import ROOT, Machine, Refused, Wrong
+from machines import ROOT, Machine, Refused, Wrong, keep
 from power_cuts import Series
 
 from updraft.drill_report import iso
@@ -261,8 +261,7 @@ def main() -> int:
     except Wrong as wrong:
         print(wrong)
         return 2
-    given.report.parent.mkdir(parents=True, exist_ok=True)
-    given.report.write_text(json.dumps(found, indent=2) + "\n")
+    keep(given.report, found)
     bad = found["problem"] or found["mismatches"]
     print(f"\n{len(found['ways'])} ways refused; sectors that differ: {found['mismatches']}\n{found['problem']}")
     print(f"{'FAILED' if bad else 'one writer all the time'}: {given.report}")

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from updraft.report import read_json
 from updraft.site import ROOT, Site, find_site
 from updraft.testing.base import Check, Context, Failed, Skipped
 from updraft.testing.live import stage_seconds, updraft
-from updraft.testing.storage import found, second_run, taken_down
+from updraft.testing.storage import drilled, found, second_run, taken_down
 
 INVENTORY = "inventories/lab-mirror"
 
@@ -46,10 +44,7 @@ def volumes(context: Context) -> str:
 def failover(context: Context) -> str:
     """Under a tenant's server that writes, serving is moved, and then the server that serves loses its power."""
     context.need("mirror-up")
-    record = context.logs / "tenant.json"
-    words = [sys.executable, "tests/drill/tenant.py", "--inventory", INVENTORY, "--report", str(record)]
-    context.command(words, limit=7200, show=True)
-    told = read_json(record) or {}
+    told = drilled(context, INVENTORY, "tenant.py", limit=7200)
     paused = ", ".join(f"{step['kind']} {step['pause']:.1f} s" for step in told["steps"])
     writes = told["writes"]
     return f"the same start of the guest, {writes['written']} writes, {writes['compared']} compared; pauses: {paused}"

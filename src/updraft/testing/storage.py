@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from updraft.lab import lab_of
@@ -82,49 +83,46 @@ def drill(context: Context) -> str:
     return f"{told['load']['written']} writes, none lost; pauses: {pauses}"
 
 
+def drilled(context: Context, inventory: str, script: str, *more: str, limit: float = 3600) -> dict[str, Any]:
+    """Run a script of tests/drill on a lab; what it recorded."""
+    record = context.logs / f"{Path(script).stem.replace('_', '-')}.json"
+    words = [sys.executable, f"tests/drill/{script}", "--inventory", inventory, *more, "--report", str(record)]
+    context.command(words, limit=limit, show=True)
+    return read_json(record) or {}
+
+
 def cuts(context: Context) -> str:
     """The power of the servers is cut in each way once: no acknowledged write is lost."""
     context.need("storage-up")
-    record = context.logs / "power-cuts.json"
-    words = [sys.executable, "tests/drill/power_cuts.py", "--inventory", INVENTORY, "--cuts", str(CUTS)]
-    context.command([*words, "--report", str(record)], limit=3600, show=True)
-    told = read_json(record) or {}
+    told = drilled(context, INVENTORY, "power_cuts.py", "--cuts", str(CUTS))
     return f"{len(told['cuts'])} cuts, {told['load']['written']} writes, {told['lost']} lost, seed {told['seed']}"
 
 
 def writers(context: Context) -> str:
     """Every way of getting two servers that write is refused."""
     context.need("storage-up")
-    record = context.logs / "two-writers.json"
-    words = [sys.executable, "tests/drill/two_writers.py", "--inventory", INVENTORY, "--report", str(record)]
-    context.command(words, limit=1800, show=True)
-    return f"{len((read_json(record) or {})['ways'])} ways, all refused"
+    told = drilled(context, INVENTORY, "two_writers.py", limit=1800)
+    return f"{len(told['ways'])} ways, all refused"
 
 
 def full(context: Context) -> str:
     """The thin pool gets full: it grows, warns, has writes wait, and nothing is lost."""
     context.need("storage-up")
-    record = context.logs / "thin-pool.json"
-    words = [sys.executable, "tests/drill/thin_pool.py", "--inventory", INVENTORY, "--report", str(record)]
-    context.command(words, limit=3600, show=True)
-    found = read_json(record) or {}
-    before, after = found["grew_mib"] or (None, None)
+    told = drilled(context, INVENTORY, "thin_pool.py")
+    before, after = told["grew_mib"] or (None, None)
     grew = f"grew by itself from {before} to {after} MiB" if after else "had no room to grow"
-    return f"the pool {grew}, was full for {found['full_seconds']} s, and {found['lost']} writes were lost"
+    return f"the pool {grew}, was full for {told['full_seconds']} s, and {told['lost']} writes were lost"
 
 
 def fencing(context: Context) -> str:
     """A server that is silent is switched off by its board, and only then the other one serves."""
     context.need("storage-up")
-    record = context.logs / "fencing.json"
-    words = [sys.executable, "tests/drill/fencing.py", "--inventory", INVENTORY, "--report", str(record)]
-    context.command(words, limit=3600, show=True)
-    found = read_json(record) or {}
-    refused = [case["kind"] for case in found["cases"] if case["refused"]]
-    moved = next(case for case in found["cases"] if not case["refused"])
+    told = drilled(context, INVENTORY, "fencing.py")
+    refused = [case["kind"] for case in told["cases"] if case["refused"]]
+    moved = next(case for case in told["cases"] if not case["refused"])
     return (
         f"moved by itself after its board said Off, pause {moved['pause']:.1f} s; refused: {', '.join(refused)};"
-        f" {found['load']['written']} writes, none lost"
+        f" {told['load']['written']} writes, none lost"
     )
 
 
