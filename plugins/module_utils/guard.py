@@ -8,6 +8,8 @@ one of the two wins. A run which was cut leaves the folder: the next run keeps i
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +17,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +32,10 @@ ASK_EVERY = 3.0
 
 class GuardError(Exception):
     """The settings could not be applied or confirmed; the text says why and what happens now."""
+
+
+class Late(GuardError):
+    """The former settings had come back before the new ones were confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +262,7 @@ def wait(guard: Guard) -> dict[str, Any]:
     if not trouble:
         trouble = _await_links(guard)
     if trouble:
-        said = _journal(guard)
+        said = _journal(f"{guard.apply_unit}.service")
         _stop(guard)
         _run(["/bin/sh", f"{guard.home}/return.sh"], check=False)
         raise GuardError(f"{trouble}\nThe former settings of {guard.name} are back.\n{said}".rstrip())
@@ -264,10 +270,22 @@ def wait(guard: Guard) -> dict[str, Any]:
 
 
 def confirm(guard: Guard, entries: Sequence[files.Entry]) -> dict[str, Any]:
-    """Over the new connection: take the way back away. Raises GuardError if that is too late."""
-    _keep(guard, digest_of(entries))
-    _stop(guard)
+    """Over the new connection: take the way back away. Raises Late if that is too late.
+
+    One at a time: a lost connection may have left an earlier try at it.
+    """
+    with _alone(guard):
+        _keep(guard, digest_of(entries))
+        _stop(guard)
     return {"changed": True, "confirmed": True}
+
+
+@contextlib.contextmanager
+def _alone(guard: Guard) -> Iterator[None]:
+    os.makedirs(guard.home, mode=0o700, exist_ok=True)
+    with open(os.path.join(guard.home, "lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _keep(guard: Guard, digest: str) -> None:
@@ -282,9 +300,10 @@ def _keep(guard: Guard, digest: str) -> None:
         # Known already: this is the second try of a confirmation whose answer was lost.
         if before.get("files") != digest:
             _write(guard.stamp, json.dumps(before))
-            raise GuardError(
-                f"With the new settings of {guard.name} no new connection came within {guard.seconds} s: "
-                "the former settings are back, and the machine answers again."
+            raise Late(
+                f"With the new settings of {guard.name} no new connection came within {guard.seconds} s of this "
+                "machine's clock: the former settings are back, and the machine answers again.\n"
+                + _journal(f"{guard.unit}.service", f"{guard.unit}.timer", f"{guard.unit}-boot.service")
             ) from None
     for path in [
         *boot_files(guard),
@@ -358,8 +377,10 @@ def _stop(guard: Guard) -> None:
     _run(["systemctl", "reset-failed", timer, *services], check=False)
 
 
-def _journal(guard: Guard) -> str:
-    return _run(["journalctl", "--no-pager", "--lines=25", f"--unit={guard.apply_unit}.service"], check=False)
+def _journal(*units: str) -> str:
+    """The last that units said, by the clock that does not jump."""
+    words = ["journalctl", "--no-pager", "--lines=25", "--output=short-monotonic"]
+    return _run([*words, *(f"--unit={unit}" for unit in units)], check=False)
 
 
 def _run(command: Sequence[str], *, check: bool = True) -> str:

@@ -87,6 +87,10 @@ reasons:
   returned: success
   type: list
   elements: str
+late:
+  description: Whether it failed because the former settings had come back before the new ones were confirmed.
+  returned: failure
+  type: bool
 confirmed:
   description: Whether a new connection confirmed the settings.
   returned: when something was changed
@@ -97,7 +101,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.updraft.cloud.plugins.module_utils.files import FilesError
 from ansible_collections.updraft.cloud.plugins.module_utils.files_payload import unpack
-from ansible_collections.updraft.cloud.plugins.module_utils.guard import Guard, GuardError, confirm, start, wait
+from ansible_collections.updraft.cloud.plugins.module_utils.guard import (
+    Guard,
+    GuardError,
+    Late,
+    confirm,
+    start,
+    wait,
+)
 
 
 def main() -> None:
@@ -133,7 +144,7 @@ def main() -> None:
         else:
             result = start(guard, entries, check=module.check_mode, diff=module._diff)
     except (GuardError, FilesError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), late=isinstance(error, Late))
     for text in result.pop("warnings", []):
         module.warn(text)
     module.exit_json(**result)

@@ -5,10 +5,17 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from ansible_collections.updraft.cloud.plugins.action import guarded
 from ansible_collections.updraft.cloud.plugins.module_utils import files
 from ansible_collections.updraft.cloud.plugins.module_utils.guard import (
     Guard,
+    Late,
+    _keep,
     apply_script,
     boot_files,
     digest_of,
@@ -104,3 +111,64 @@ def test_links_are_missed_in_words() -> None:
 def test_the_number_of_the_files_does_not_depend_on_their_order() -> None:
     one, two = files.Entry("/a", content=b"1"), files.Entry("/b", content=b"2")
     assert digest_of([one, two]) == digest_of([two, one]) != digest_of([one])
+
+
+def test_a_confirmation_whose_answer_was_lost_can_be_given_again(tmp_path: Path) -> None:
+    guard = guard_in(tmp_path)
+    _keep(guard, "new")
+    _keep(guard, "new")
+    assert not Path(guard.pending).exists()
+
+
+def test_a_confirmation_that_comes_too_late_confirms_nothing(tmp_path: Path) -> None:
+    guard = guard_in(tmp_path, restore=(("true",),))
+    bring_back(guard, {})
+    with pytest.raises(Late, match="no new connection came within 240 s of this machine's clock"):
+        _keep(guard, "new")
+    with pytest.raises(Late):
+        _keep(guard, "new")
+
+
+class Scripted(guarded.ActionModule):  # type: ignore[misc]
+    """The controller's half with a machine that answers what a test says."""
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        self.answers, self.steps = list(answers), []
+        self._task = SimpleNamespace(check_mode=False)
+        self._connection = SimpleNamespace(reset=lambda: None)
+
+    def _arguments(self, variables: dict[str, Any]) -> dict[str, Any]:
+        return {"name": "firewall", "seconds": 240}
+
+    def _execute(self, arguments: dict[str, Any], step: str, variables: dict[str, Any]) -> dict[str, Any]:
+        self.steps.append(step)
+        return self.answers.pop(0)
+
+
+STARTED, APPLIED = {"changed": True, "changed_paths": ["/a"]}, {"changed": True}
+TOO_LATE = {"failed": True, "late": True, "msg": "the former settings are back"}
+ROUND = ["start", "wait", "confirm"]
+
+
+@pytest.fixture(autouse=True)
+def no_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded.ActionBase, "run", lambda *_words: {})
+
+
+def test_a_machine_whose_clock_leapt_gets_its_settings_once_more() -> None:
+    action = Scripted(STARTED, APPLIED, TOO_LATE, STARTED, APPLIED, {"changed": True, "confirmed": True})
+    assert action.run() == {**STARTED, "confirmed": True}
+    assert action.steps == ROUND * 2
+
+
+def test_a_machine_that_was_late_twice_is_a_failure() -> None:
+    action = Scripted(*[STARTED, APPLIED, TOO_LATE] * 2)
+    result = action.run()
+    assert result["failed"] and action.steps == ROUND * 2
+
+
+def test_settings_that_cut_the_connection_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 2.0, 241.0, 250.0])
+    monkeypatch.setattr(guarded.time, "monotonic", lambda: next(clock))
+    action = Scripted(STARTED, APPLIED, TOO_LATE)
+    assert action.run()["failed"] and action.steps == ROUND
