@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -38,12 +39,13 @@ class Skipped(Exception):
 
 @dataclass(slots=True)
 class Context:
-    """What a check works with. `verdicts` are those of the checks before it."""
+    """What a check works with. `verdicts` are those of the checks before it, `running` what any of them runs now."""
 
     root: Path
     logs: Path
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     current: str = ""
+    running: set[int] = field(default_factory=set)  # process groups
 
     @property
     def log(self) -> Path:
@@ -54,6 +56,12 @@ class Context:
         """Skip this check unless that one, if it was made at all, has passed."""
         if self.verdicts.get(name, "passed") != "passed":
             raise Skipped(f"it builds on {name}, which did not pass")
+
+    def interrupt(self) -> None:
+        """End whatever the checks run now."""
+        for group in tuple(self.running):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGTERM)
 
     def command(
         self,
@@ -88,10 +96,12 @@ class Context:
 
         timer = threading.Timer(limit, end)
         timer.start()
+        self.running.add(process.pid)
         try:
             output = self._read(process, words, show=show)
         finally:
             timer.cancel()
+            self.running.discard(process.pid)
         if late.is_set():
             raise Failed(f"{words[0]} took longer than {duration(limit)}\n{tail(output)}")
         if process.returncode not in codes:
@@ -119,12 +129,14 @@ class Check:
     """One check. `run` returns a line on what it found good, or raises Failed or Skipped.
 
     long: it takes minutes, and is made only when it is named or all are asked for.
+    beside: it may be made while others are, as it measures nothing and has machines of its own or none.
     """
 
     name: str
     what: str
     run: Callable[[Context], str]
     long: bool = False
+    beside: bool = False
 
 
 def tail(text: str, lines: int = 60) -> str:

@@ -21,4 +21,5 @@ def _check(scenario: str) -> Check:
         context.command(["molecule", "test", "--scenario-name", scenario], limit=1200)
         return ""
 
-    return Check(f"molecule-{scenario}", f"molecule scenario {scenario}: converge, again, verify by testinfra", run)
+    what = f"molecule scenario {scenario}: converge, again, verify by testinfra"
+    return Check(f"molecule-{scenario}", what, run, beside=True)

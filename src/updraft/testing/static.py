@@ -60,7 +60,7 @@ def lint(context: Context) -> str:
         raise Failed(f".ansible-lint must have profile production and no exceptions; it has {exceptions}")
     if (context.root / ".ansible-lint-ignore").exists():
         raise Failed(".ansible-lint-ignore makes exceptions: remove it")
-    output = context.command(["ansible-lint", "--offline", "--nocolor"], limit=900)
+    output = context.command(["ansible-lint", "--offline", "--nocolor"], limit=1800)
     return output.strip().splitlines()[-1]
 
 
@@ -203,15 +203,15 @@ def programs(context: Context) -> str:
 CHECKS = (
     Check("ruff", "Python style and likely mistakes", tool("ruff", "check")),
     Check("format", "Python is laid out by ruff", tool("ruff", "format", "--check")),
-    Check("types", "mypy --strict for src and plugins", tool("mypy", "--strict", limit=600)),
+    Check("types", "mypy --strict for src and plugins", tool("mypy", "--strict", limit=900), beside=True),
     Check("shell", "shellcheck for every shell script", shellcheck),
-    Check("lint", "ansible-lint, profile production, without exceptions", lint),
+    Check("lint", "ansible-lint, profile production, without exceptions", lint, beside=True),
     Check("requirements", "collections and packages are those that are listed and locked", requirements),
     Check("arguments", "every role's argument specs and defaults name the same inputs", arguments),
     Check("references", "the JSON Schema, the keys of cloud.yml and the ports in docs/ are current", references),
     Check("inventories", "the inventories of the repository are right", inventories),
     Check("programs", "what unit tests drive is installed: a browser, a database server", programs),
-    Check("unit", "unit tests", tool("pytest", "-q", "tests/unit", limit=600)),
+    Check("unit", "unit tests", tool("pytest", "-q", "tests/unit", limit=1200), beside=True),
     Check(
         "playbook-failover",
         "whom storage_failover.yml asks, switches off and refuses, with fake servers and a fake board",
