@@ -205,7 +205,6 @@ def start(guard: Guard, entries: Sequence[files.Entry], *, check: bool, diff: bo
     files.sweep(entries)
     arm(guard, todo.plan.changes)
     files.apply(todo.plan.changes)
-    _run(["systemctl", "daemon-reload"])
     _run(["systemctl", "reset-failed", f"{guard.apply_unit}.service"], check=False)
     # Not a child of this connection: what it does may end this connection.
     _run(["systemd-run", "--quiet", f"--unit={guard.apply_unit}", "/bin/sh", f"{guard.home}/apply.sh"])

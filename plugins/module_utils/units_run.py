@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.updraft.cloud.plugins.module_utils import units, units_ready
@@ -75,8 +76,9 @@ def reconcile(wanted: Sequence[Unit], *, timeout: float, coming: Sequence[str], 
     statuses = show(names)
     if statuses is None and not check:
         raise UnitsError("systemd does not run on this machine, so no unit can be started")
+    stale = False
     if statuses is not None and not check:
-        statuses = _read_again(wanted, statuses)
+        statuses, stale = _read_new(wanted, statuses)
     stamps = {unit.name: units.stamp_of(unit) for unit in wanted}
     steps = []
     for unit in wanted:
@@ -84,24 +86,28 @@ def reconcile(wanted: Sequence[Unit], *, timeout: float, coming: Sequence[str], 
         before = units.read_stamp(unit.name)
         steps.append(units.plan(unit, status, stamps[unit.name], before, coming if check else ()))
     if not check:
-        act(steps)
+        act(steps, stale=stale)
         # Where nothing was done, what systemd said a moment ago is good for the first look.
         is_settled = not any(step.operations for step in steps)
         await_all(steps, stamps, timeout, statuses if is_settled else None)
     return steps
 
 
-def _read_again(wanted: Sequence[Unit], statuses: dict[str, Status]) -> dict[str, Status]:
-    """Let systemd read unit files that are newer than what it knows, then look for units that do not exist."""
-    is_new = [not status.exists and units.definition(name) for name, status in statuses.items()]
-    if any(is_new) or any(status.stale for status in statuses.values()):
+def _read_new(wanted: Sequence[Unit], statuses: dict[str, Status]) -> tuple[dict[str, Status], bool]:
+    """What systemd says once it has read the units that it did not know, and whether it has old definitions of others.
+
+    Raises UnitsError for units that do not exist.
+    """
+    if any(not status.exists and units.definition(name) for name, status in statuses.items()):
         systemctl("daemon-reload")
         statuses = show(list(statuses)) or statuses
     missing = [u.name for u in wanted if u.state != "stopped" and not statuses[u.name].exists]
     if missing:
         text = "no such unit on this machine (is its package installed?): " + ", ".join(missing)
         raise UnitsError(text, missing)
-    return statuses
+    stale = any(status.stale for status in statuses.values())
+    # Whether what it has to read again asks for a restart is said by the stamps.
+    return {name: replace(status, stale=False) for name, status in statuses.items()}, stale
 
 
 def summary(step: Step) -> dict[str, Any]:
@@ -109,19 +115,23 @@ def summary(step: Step) -> dict[str, Any]:
     return {"operations": list(step.operations), "reason": step.reason}
 
 
-def act(steps: Sequence[Step]) -> None:
-    """Do all operations; starts are queued at once, so that units start side by side."""
+def act(steps: Sequence[Step], *, stale: bool = False) -> None:
+    """Do all operations; starts are queued at once, so that units start side by side.
+
+    stale: systemd has old definitions. It reads all of them again once, which takes seconds on a slow machine.
+    """
 
     def having(operation: str) -> list[str]:
         return [step.unit.name for step in steps if operation in step.operations]
 
-    for operation in ("unmask", "disable", "enable"):
-        if having(operation):
-            systemctl(operation, "--quiet", *having(operation))
     if having("stop"):
         systemctl("stop", "--no-block", *having("stop"))
-    if having("mask"):
-        systemctl("mask", "--quiet", *having("mask"))
+    for operation in ("unmask", "disable", "enable", "mask"):
+        if having(operation):
+            systemctl(operation, "--quiet", "--no-reload", *having(operation))
+            stale = True
+    if stale:
+        systemctl("daemon-reload")
     for operation in ("start", "restart"):
         if having(operation):
             call("systemctl", "reset-failed", *having(operation))
