@@ -54,11 +54,6 @@ class Member:
         """Whether it lacks data of the others."""
         return self.recovery_offset is not None
 
-    @property
-    def went_on_alone(self) -> bool:
-        """Whether it took writes that a missing member has not."""
-        return not self.recovering and self.slot is not None and "." in self.array_state
-
 
 @dataclass(frozen=True, slots=True)
 class Device:

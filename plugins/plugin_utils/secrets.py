@@ -17,8 +17,6 @@ from functools import partial
 #: Secrets which every site has, and their length in characters. Add here what a role needs.
 SECRETS: Mapping[str, int] = {
     "admin_password": 32,  # the cloud's administrator
-    "database_root_password": 32,
-    "messaging_password": 32,  # the message bus's administrator
     "metadata_secret": 48,  # shared by nova and the metadata agents
     "chap.password": 16,  # initiators are known to take 12 to 16
 }

@@ -73,7 +73,7 @@ def test_a_superblock_is_read() -> None:
 def test_what_a_superblock_says_of_losses_is_read() -> None:
     text = EXAMINED.replace("AA ('A'", "A. ('A'").replace("State : clean", "State : active")
     alone = md_state.parse_examine(OWN, text)
-    assert alone is not None and alone.went_on_alone and not alone.clean
+    assert alone is not None and alone.array_state == "A." and not alone.recovering and not alone.clean
     behind = md_state.parse_examine(PEER, RECOVERY)
     assert behind is not None and behind.recovering
     assert (behind.slot, behind.recovery_offset, behind.write_mostly) == (1, 2048, True)
@@ -170,9 +170,6 @@ def test_who_went_on_alone_is_told_by_the_superblocks() -> None:
     assert md_state.conflict([replace(A, array_state="A."), B]) == ""
     said = md_state.conflict([replace(A, array_state="A.", events=40), replace(B, array_state=".A", events=52)])
     assert "/dev/vdb and /dev/sda have both gone on alone (A. at event 40, .A at event 52)" in said
-    assert replace(A, array_state="A.").went_on_alone
-    assert not A.went_on_alone
-    assert not replace(A, array_state="A.", recovery_offset=0).went_on_alone
 
 
 def test_a_member_in_recovery_lacks_data() -> None:
