@@ -12,79 +12,22 @@ import jsonschema
 import pytest
 import yaml
 
-from ansible_collections.updraft.cloud.plugins.plugin_utils.model import SERVICES, Derived, derive, json_schema
+from ansible_collections.updraft.cloud.plugins.plugin_utils.model import SERVICES, derive, json_schema
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.connection import state_of
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.footprints import FootprintError, footprints
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.inventory import read
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.load import load_text
-from ansible_collections.updraft.cloud.plugins.plugin_utils.model.problems import Problems
-from ansible_collections.updraft.cloud.plugins.plugin_utils.model.registered import merge
-from ansible_collections.updraft.cloud.plugins.plugin_utils.model.registration import registrations
+from tests.unit.model_kit import SMALL, derived, footprints_in
 from updraft import reference
 from updraft.check import check
 
 ROOT = Path(__file__).parents[2]
-STATE = Path("/state/small")
-SMALL = """
-plugin: updraft.cloud.cloud
-name: small
-domain: small.example.org
-networks:
-  management: {cidr: 10.0.0.0/24, interface: eth0}
-  storage: {cidr: 10.0.1.0/24, interface: eth0, vlan: 20}
-  provider: {cidr: 10.0.2.0/24, interface: eth1, gateway: 10.0.2.1, floating: 10.0.2.100-10.0.2.179}
-nodes:
-  control1: {roles: [control, database, messaging], address: 10.0.0.10}
-  storage1: {roles: [storage], address: 10.0.0.20, disks: [/dev/sdb]}
-  node[1:4]: {roles: [compute], address: 10.0.0.32, pool: big-ones, interfaces: {storage: eth7}}
-  gate1: {roles: [gateway], address: 10.0.0.50}
-"""
-DATABASE = """
-on: [database]
-packages: [mariadb-server, zlib]
-certificates: [{name: database, directory: /etc/mysql/tls, owner: root, group: mysql}]
-ports: [{name: database, port: 3306, protocol: tcp, network: management, from: [control, storage], process: mariadbd}]
-"""
-HOST = """
-"on": [all]
-packages: [zlib, chrony]
-ports:
-  - {name: ssh, port: 22, protocol: tcp, network: management, from: [network], process: sshd}
-  - {name: ntp, port: 123, protocol: udp, network: management, from: [controller], process: chronyd, on: [control]}
-"""
-TARGET = """
-on: [storage]
-packages: [lio]
-ports: [{name: iscsi, port: 3260, protocol: tcp, network: storage, from: [compute], process: kernel, optional: true}]
-"""
-NOVA = """
-components:
-  api:
-    on: [control]
-    packages: [nova-api]
-    ports: [{name: compute, port: 8774, protocol: tcp, network: management, from: [network], process: haproxy}]
-  compute:
-    on: [compute]
-    packages: [nova-compute]
-    ports: [{name: consoles, port: 5900-6000, protocol: tcp, network: management, from: [any], process: qemu}]
-"""
 
 
 @pytest.fixture
 def roles(tmp_path: Path) -> Path:
     """A folder of footprints which does not change with the roles."""
-    for name, text in (("database", DATABASE), ("host", HOST), ("iscsi_target", TARGET)):
-        (tmp_path / "roles" / name / "meta").mkdir(parents=True)
-        (tmp_path / "roles" / name / "meta" / "footprint.yml").write_text(text)
-    (tmp_path / "roles" / "openstack" / "services").mkdir(parents=True)
-    (tmp_path / "roles" / "openstack" / "services" / "nova.yml").write_text(NOVA)
-    return tmp_path
-
-
-def derived(root: Path, text: str = SMALL) -> Derived:
-    loaded = load_text(text)
-    assert [str(problem) for problem in loaded.problems] == []
-    return derive(loaded.site, loaded.expanded, STATE, root)
+    return footprints_in(tmp_path)
 
 
 def port(variables: dict[str, Any], name: str) -> dict[str, Any]:
@@ -411,105 +354,3 @@ def test_the_schema_refuses_what_it_can_see() -> None:
         refused += not validator.is_valid(data)
 
     assert refused >= 20
-
-
-JOINING = """
-plugin: updraft.cloud.cloud
-name: joining
-domain: joining.example.org
-networks:
-  management: {cidr: 10.0.0.0/24, interface: eno1, dhcp: 10.0.0.128-10.0.0.191}
-  storage: {cidr: 10.0.1.0/24, interface: eth1}
-  provider: {cidr: 10.0.2.0/24, interface: eth2, gateway: 10.0.2.1, floating: 10.0.2.100-10.0.2.179}
-nodes:
-  control1: {roles: [control, database, messaging, provisioning], address: 10.0.0.10}
-  storage1: {roles: [storage], address: 10.0.0.20, disks: [/dev/sdb]}
-  node9: {roles: [compute, gateway], address: 10.0.0.39, pool: general, boot: network, mac: '52:54:00:00:00:39'}
-provisioning: {roles: [compute, gateway], return: code}
-smart_pools: {big-ones: hardware.memory_gib >= 64}
-"""
-
-
-def test_a_cloud_whose_compute_nodes_only_register_is_right(roles: Path) -> None:
-    alone = "\n".join(line for line in JOINING.splitlines() if "node9" not in line)
-
-    assert derived(roles, alone).groups["compute"] == []
-
-
-def test_a_node_that_boots_by_network_is_expected_and_not_played_with(roles: Path) -> None:
-    found = derived(roles, JOINING)
-
-    assert sorted(found.hosts) == ["control1", "storage1"]
-    assert sorted(found.cloud["nodes"]) == ["control1", "storage1"]
-    assert found.groups["compute"] == []
-    provisioning = found.cloud["provisioning"]
-    assert provisioning["systems"] == [
-        {
-            "name": "node9",
-            "mac": "52:54:00:00:00:39",
-            "address": "10.0.0.39",
-            "firmware": None,
-            "image": None,
-            "install": None,
-            "root": None,
-        }
-    ]
-    assert [node["name"] for node in provisioning["expected"]] == ["node9"]
-    assert provisioning["taken"] == ["control1", "storage1"]
-    assert found.groups["big_ones"] == []
-
-
-def test_a_machine_is_given_a_version_of_the_image_and_a_disk(roles: Path) -> None:
-    wanted = "provisioning: {images: {node9: 3f9c0a7be214, later: 0123456789ab}, install: {node9: /dev/sda}, "
-    provisioning = derived(roles, JOINING.replace("provisioning: {", wanted)).cloud["provisioning"]
-
-    (system,) = provisioning["systems"]
-    assert (system["image"], system["install"]) == ("3f9c0a7be214", "/dev/sda")
-    # `later` is nobody yet: the registrar may know it one day, and its version has to be there then.
-    assert provisioning["pinned"] == ["0123456789ab", "3f9c0a7be214"]
-
-
-def test_a_machine_is_told_where_its_root_is_and_from_how_much_memory_on(roles: Path) -> None:
-    wanted = "provisioning: {iscsi_below_mib: 3000, root: {node9: iscsi}, "
-    provisioning = derived(roles, JOINING.replace("provisioning: {", wanted)).cloud["provisioning"]
-
-    assert provisioning["disks"] == {"port": 3261, "below_mib": 3000}
-    assert [system["root"] for system in provisioning["systems"]] == ["iscsi"]
-
-
-def test_options_of_the_site_for_the_kernel_of_its_machines(roles: Path) -> None:
-    wanted = JOINING.replace("provisioning: {", "provisioning: {kernel_options: ['console=ttyS1,57600', nosmt], ")
-    assert derived(roles, JOINING).cloud["provisioning"]["kernel_options"] == ""
-    found = derived(roles, wanted).cloud["provisioning"]["kernel_options"]
-    assert found == "console=ttyS1,57600 nosmt updraft.keep=console,nosmt"
-
-
-@pytest.mark.parametrize(("disk", "diskless"), [("", True), ("install: {node9: /dev/sda, node7: /dev/sda}, ", False)])
-def test_what_boots_by_network_has_no_disk_unless_it_is_installed_on_one(
-    roles: Path, disk: str, diskless: bool
-) -> None:
-    loaded = load_text(JOINING.replace("provisioning: {", f"provisioning: {{{disk}"))
-    told = {"state": "ready", "pool": "general", "host_key": "ssh-ed25519 AAAA", "roles": ["compute"]}
-    found = registrations(
-        [{**told, "name": f"node{number}", "address": f"10.0.0.{number}"} for number in (7, 9)],
-    )
-    expanded = merge(loaded.site, loaded.expanded, found, problems := Problems())
-    assert [str(problem) for problem in problems.list()] == []
-    hosts = derive(loaded.site, expanded, STATE, roles).hosts
-
-    assert {name: one["cloud_node"]["diskless"] for name, one in hosts.items()} == {
-        "control1": False,
-        "storage1": False,
-        "node7": diskless,
-        "node9": diskless,
-    }
-
-
-def test_the_provisioning_node_is_known_to_all(roles: Path) -> None:
-    provisioning = derived(roles, JOINING).cloud["provisioning"]
-
-    assert provisioning["server"] == "10.0.0.10"
-    assert provisioning["url"] == "https://control1.joining.example.org:7777"
-    assert provisioning["range"] == {"first": "10.0.0.128", "last": "10.0.0.191", "size": 64}
-    assert (provisioning["return"], provisioning["approve"]) == ("code", "code")
-    assert derived(roles).cloud["provisioning"] is None
