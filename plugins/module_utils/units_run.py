@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections import deque
@@ -17,6 +18,9 @@ from ansible_collections.updraft.cloud.plugins.module_utils.units import Status,
 TAIL_LINES = 25
 SETTLE_SECONDS = 1.0
 CALL_SECONDS = 90
+#: Where a unit has an old init script beside it, systemctl would have that enabled, too: by a program that lets systemd
+#: read all its units again. See ENVIRONMENT.md of systemd.
+WITHOUT_SYSV = {"SYSTEMCTL_SKIP_SYSV": "1"}
 
 
 class UnitsError(Exception):
@@ -30,7 +34,15 @@ class UnitsError(Exception):
 def call(*words: str, seconds: float = CALL_SECONDS) -> tuple[int, str, str]:
     """Run a command; a missing one gives exit code 127."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False, errors="replace")
+        done = subprocess.run(
+            words,
+            env={**os.environ, **WITHOUT_SYSV},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+            errors="replace",
+        )
     except FileNotFoundError:
         return 127, "", f"{words[0]} is not installed"
     except subprocess.TimeoutExpired:

@@ -248,6 +248,32 @@ def test_the_end_of_a_log_is_shown(tmp_path: Path) -> None:
     assert units_run.tail(f"{tmp_path}/none") == "(No such file or directory)"
 
 
+def test_old_init_scripts_are_left_alone() -> None:
+    # Each that is enabled, too, makes systemd read all its units again.
+    assert units_run.call("sh", "-c", "echo $SYSTEMCTL_SKIP_SYSV") == (0, "1\n", "")
+
+
+def test_definitions_are_read_again_once_and_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, ...]] = []
+    monkeypatch.setattr(units_run, "call", lambda *words, **_: called.append(words) or (0, "", ""))
+    steps = [
+        units.Step(units.Unit("a.service"), ("unmask", "enable", "start")),
+        units.Step(units.Unit("b.service", state="stopped", masked=True), ("stop", "mask")),
+    ]
+    units_run.act(steps)
+    words = [" ".join(one) for one in called]
+    assert words.count("systemctl daemon-reload") == 1
+    assert all("--no-reload" in line for line in words if " enable " in line or "mask " in line)
+    assert words.index("systemctl daemon-reload") < words.index("systemctl start --no-block a.service")
+
+
+def test_stale_definitions_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, ...]] = []
+    monkeypatch.setattr(units_run, "call", lambda *words, **_: called.append(words) or (0, "", ""))
+    units_run.act([], stale=True)
+    assert called == [("systemctl", "daemon-reload")]
+
+
 def test_the_diff_has_a_line_for_each_unit_that_something_is_done_to() -> None:
     steps = [
         plan(unit(), RUNS, STAMP, stamp(depends="x")),
