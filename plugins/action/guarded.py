@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.updraft.cloud.plugins.module_utils.files_payload import pack
+from ansible_collections.updraft.cloud.plugins.module_utils.guard import Guard, waiting_script
 from ansible_collections.updraft.cloud.plugins.plugin_utils.rendering import ENTRY_SPEC, Renderer, problems_of
 
 SPEC: dict[str, dict[str, Any]] = {
@@ -73,26 +74,34 @@ class ActionModule(ActionBase):
     def _confirm(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """Wait until all is applied, then confirm that over a connection which is newer than that."""
         end = time.monotonic() + arguments["seconds"] + 60
-        applied = self._persist(arguments, "wait", variables, end)
-        if applied.get("failed"):
-            return applied
+        self._await_applied(arguments, end)
         self._reset()
-        return self._persist(arguments, "confirm", variables, end)
+        return self._persist(arguments, variables, end)
 
-    def _persist(self, arguments: dict[str, Any], step: str, variables: dict[str, Any], end: float) -> dict[str, Any]:
-        """Do one step, over new connections if the old one is gone, until the machine has surely returned."""
+    def _await_applied(self, arguments: dict[str, Any], end: float) -> None:
+        """Wait for it by the connection that is there, or by new ones where it is gone."""
+        command = waiting_script(Guard(arguments["name"], seconds=arguments["seconds"]))
+        while time.monotonic() < end:
+            with contextlib.suppress(AnsibleConnectionFailure):
+                self._low_level_execute_command(command)  # type: ignore[no-untyped-call]
+                return
+            time.sleep(PAUSE)
+            self._reset()
+
+    def _persist(self, arguments: dict[str, Any], variables: dict[str, Any], end: float) -> dict[str, Any]:
+        """Confirm, over ever newer connections, until the machine has surely returned."""
         name, seconds = arguments["name"], arguments["seconds"]
         host, trouble = variables.get("inventory_hostname", "the machine"), "no answer"
         while time.monotonic() < end:
             try:
-                result = self._execute(arguments, step, variables)
+                result = self._execute(arguments, "confirm", variables)
             except AnsibleConnectionFailure as error:
                 trouble = str(error)
             else:
                 if not result.get("unreachable"):
                     return result
                 trouble = str(result.get("msg", trouble))
-            display.vv(f"{host}: waiting for a new connection to {step} {name}: {trouble}")
+            display.vv(f"{host}: waiting for a new connection to confirm {name}: {trouble}")
             time.sleep(PAUSE)
             self._reset()
         return {

@@ -25,9 +25,9 @@ from ansible_collections.updraft.cloud.plugins.module_utils import files
 from ansible_collections.updraft.cloud.plugins.module_utils.files_diff import describe
 
 BASE = "/var/lib/updraft/guard"
+#: What the script that applies leaves behind in `pending`.
+MARKS = ("applied", "failed")
 UNITS = "/etc/systemd/system"
-#: Seconds between two questions to systemd whether the settings could not be applied.
-ASK_EVERY = 3.0
 
 
 class GuardError(Exception):
@@ -143,9 +143,19 @@ def return_script(guard: Guard, kept: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def apply_script(guard: Guard) -> str:
-    """The shell script that makes the new files take effect; it marks its success."""
-    lines = ["#!/bin/sh", "set -e", "sleep 1", *(shlex.join(command) for command in guard.apply)]
-    return "\n".join([*lines, f"touch {shlex.quote(guard.pending + '/applied')}", ""])
+    """The shell script that makes the new files take effect; it marks its success, or that it ended without."""
+    applied, failed = (shlex.quote(os.path.join(guard.pending, mark)) for mark in MARKS)
+    lines = ["#!/bin/sh", f"end() {{ [ -e {applied} ] || : >{failed}; }}", "trap end EXIT", "set -e", "sleep 1"]
+    return "\n".join([*lines, *(shlex.join(command) for command in guard.apply), f"touch {applied}", ""])
+
+
+def waiting_script(guard: Guard) -> str:
+    """A shell command that ends once the settings are applied, or cannot be; it costs the machine next to nothing."""
+    pending, applied, failed = (
+        shlex.quote(path) for path in (guard.pending, *(os.path.join(guard.pending, mark) for mark in MARKS))
+    )
+    more = f"[ -d {pending} ] && [ ! -e {applied} ] && [ ! -e {failed} ] && [ $n -lt {guard.seconds * 5} ]"
+    return f"n=0; while {more}; do sleep 0.2; n=$((n+1)); done"
 
 
 def boot_files(guard: Guard) -> dict[str, str]:
@@ -239,7 +249,8 @@ def arm(guard: Guard, changes: Sequence[files.Change]) -> None:
                 os.symlink(text[3:], path)
         else:
             _write(path, text)
-    _unlink(os.path.join(guard.pending, "applied"))
+    for mark in MARKS:
+        _unlink(os.path.join(guard.pending, mark))
     _write(marker, "")
     _run(["sync"])
     timer = [
@@ -252,28 +263,18 @@ def arm(guard: Guard, changes: Sequence[files.Change]) -> None:
     _run([*timer, "/bin/sh", script])
 
 
-def wait(guard: Guard) -> dict[str, Any]:
-    """Wait until all is applied. Only a connection made after this proves anything.
-
-    Raises GuardError if it could not be applied; then the former settings are back.
-    """
-    trouble = _await_applied(guard)
-    if not trouble:
-        trouble = _await_links(guard)
-    if trouble:
-        said = _journal(f"{guard.apply_unit}.service")
-        _stop(guard)
-        _run(["/bin/sh", f"{guard.home}/return.sh"], check=False)
-        raise GuardError(f"{trouble}\nThe former settings of {guard.name} are back.\n{said}".rstrip())
-    return {"changed": True}
-
-
 def confirm(guard: Guard, entries: Sequence[files.Entry]) -> dict[str, Any]:
-    """Over the new connection: take the way back away. Raises Late if that is too late.
+    """Over a connection that was made after all was applied: take the way back away.
 
-    One at a time: a lost connection may have left an earlier try at it.
+    Raises Late if the former settings have come back already, and GuardError if the new ones could not be applied; then
+    the former ones are back. One at a time: a lost connection may have left an earlier try at it.
     """
     with _alone(guard):
+        if trouble := _await_applied(guard) or _await_links(guard):
+            said = _journal(f"{guard.apply_unit}.service")
+            _stop(guard)
+            _run(["/bin/sh", f"{guard.home}/return.sh"], check=False)
+            raise GuardError(f"{trouble}\nThe former settings of {guard.name} are back.\n{said}".rstrip())
         _keep(guard, digest_of(entries))
         _stop(guard)
     return {"changed": True, "confirmed": True}
@@ -333,20 +334,13 @@ def read_links() -> list[dict[str, Any]]:
 
 
 def _await_applied(guard: Guard) -> str:
-    """Wait for the unit that applies; empty, or what went wrong."""
-    end, asked = time.monotonic() + guard.seconds, time.monotonic()
-    while time.monotonic() < end:
-        if os.path.exists(os.path.join(guard.pending, "applied")):
-            return ""
-        if not os.path.isdir(guard.pending):
-            return ""
-        # The file is looked for often; systemd, whom asking costs a hundred times as much, now and then.
-        if time.monotonic() - asked > ASK_EVERY:
-            shown = _run(["systemctl", "show", f"{guard.apply_unit}.service", "--property=ActiveState"], check=False)
-            if "failed" in shown:
-                return f"The new settings of {guard.name} could not be applied."
-            asked = time.monotonic()
-        time.sleep(0.2)
+    """Wait for the script that applies, which has ended as a rule; empty, or what went wrong."""
+    _run(["/bin/sh", "-c", waiting_script(guard)], seconds=guard.seconds * 2)
+    applied, failed = (os.path.exists(os.path.join(guard.pending, mark)) for mark in MARKS)
+    if applied or not os.path.isdir(guard.pending):
+        return ""
+    if failed:
+        return f"The new settings of {guard.name} could not be applied."
     return f"Applying the new settings of {guard.name} did not end within {guard.seconds} s."
 
 
@@ -382,8 +376,8 @@ def _journal(*units: str) -> str:
     return _run([*words, *(f"--unit={unit}" for unit in units)], check=False)
 
 
-def _run(command: Sequence[str], *, check: bool = True) -> str:
-    done = subprocess.run(list(command), capture_output=True, text=True, timeout=120, check=False)
+def _run(command: Sequence[str], *, check: bool = True, seconds: float = 120) -> str:
+    done = subprocess.run(list(command), capture_output=True, text=True, timeout=seconds, check=False)
     if check and done.returncode:
         raise GuardError(f"`{shlex.join(command)}` failed: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

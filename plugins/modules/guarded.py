@@ -107,7 +107,6 @@ from ansible_collections.updraft.cloud.plugins.module_utils.guard import (
     Late,
     confirm,
     start,
-    wait,
 )
 
 
@@ -122,7 +121,7 @@ def main() -> None:
             "observe": {"type": "list", "elements": "str", "default": []},
             "links": {"type": "list", "elements": "dict", "default": []},
             "seconds": {"type": "int", "default": 240},
-            "step": {"type": "str", "choices": ["start", "wait", "confirm"], "default": "start"},
+            "step": {"type": "str", "choices": ["start", "confirm"], "default": "start"},
         },
         supports_check_mode=True,
     )
@@ -137,9 +136,7 @@ def main() -> None:
     )
     entries = unpack(given["payload"]).entries
     try:
-        if given["step"] == "wait":
-            result = wait(guard)
-        elif given["step"] == "confirm":
+        if given["step"] == "confirm":
             result = confirm(guard, entries)
         else:
             result = start(guard, entries, check=module.check_mode, diff=module._diff)

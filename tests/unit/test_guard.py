@@ -21,6 +21,7 @@ from ansible_collections.updraft.cloud.plugins.module_utils.guard import (
     digest_of,
     missing_links,
     return_script,
+    waiting_script,
 )
 
 ETH0 = {"ifname": "eth0", "mtu": 1500, "flags": ["UP"], "addr_info": [{"local": "10.0.0.5", "prefixlen": 24}]}
@@ -91,11 +92,20 @@ def test_at_boot_files_come_back_and_no_command_runs(tmp_path: Path) -> None:
     assert not unit.exists()
 
 
-def test_success_is_marked_only_when_every_command_succeeded(tmp_path: Path) -> None:
-    for command, expected in ((("true",), True), (("false",), False)):
-        guard = guard_in(tmp_path / command[0], apply=(command, ("true",)))
+@pytest.mark.parametrize(("command", "mark"), [("true", "applied"), ("false", "failed")])
+def test_whoever_waits_learns_whether_every_command_succeeded(tmp_path: Path, command: str, mark: str) -> None:
+    guard = guard_in(tmp_path, apply=((command,), ("true",)))
+    with subprocess.Popen(["/bin/sh", "-c", waiting_script(guard)]) as waits:
+        assert waits.poll() is None
         subprocess.run(["/bin/sh", "-c", apply_script(guard).replace("sleep 1", "")], check=False)
-        assert (Path(guard.pending) / "applied").exists() is expected
+        assert waits.wait(timeout=30) == 0
+    assert [one.name for one in Path(guard.pending).iterdir()] == [mark]
+
+
+def test_nobody_waits_for_settings_that_have_come_back(tmp_path: Path) -> None:
+    guard = guard_in(tmp_path)
+    Path(guard.pending).rmdir()
+    subprocess.run(["/bin/sh", "-c", waiting_script(guard)], check=True, timeout=30)
 
 
 def test_links_are_missed_in_words() -> None:
@@ -144,8 +154,13 @@ class Scripted(guarded.ActionModule):  # type: ignore[misc]
         self.steps.append(step)
         return self.answers.pop(0)
 
+    def _low_level_execute_command(self, cmd: str) -> dict[str, Any]:
+        assert "/var/lib/updraft/guard/firewall/pending" in cmd
+        self.steps.append("wait")
+        return {"rc": 0}
 
-STARTED, APPLIED = {"changed": True, "changed_paths": ["/a"]}, {"changed": True}
+
+STARTED = {"changed": True, "changed_paths": ["/a"]}
 TOO_LATE = {"failed": True, "late": True, "msg": "the former settings are back"}
 ROUND = ["start", "wait", "confirm"]
 
@@ -156,13 +171,13 @@ def no_base(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_machine_whose_clock_leapt_gets_its_settings_once_more() -> None:
-    action = Scripted(STARTED, APPLIED, TOO_LATE, STARTED, APPLIED, {"changed": True, "confirmed": True})
+    action = Scripted(STARTED, TOO_LATE, STARTED, {"changed": True, "confirmed": True})
     assert action.run() == {**STARTED, "confirmed": True}
     assert action.steps == ROUND * 2
 
 
 def test_a_machine_that_was_late_twice_is_a_failure() -> None:
-    action = Scripted(*[STARTED, APPLIED, TOO_LATE] * 2)
+    action = Scripted(*[STARTED, TOO_LATE] * 2)
     result = action.run()
     assert result["failed"] and action.steps == ROUND * 2
 
@@ -170,5 +185,5 @@ def test_a_machine_that_was_late_twice_is_a_failure() -> None:
 def test_settings_that_cut_the_connection_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 2.0, 241.0, 250.0])
     monkeypatch.setattr(guarded.time, "monotonic", lambda: next(clock))
-    action = Scripted(STARTED, APPLIED, TOO_LATE)
+    action = Scripted(STARTED, TOO_LATE)
     assert action.run()["failed"] and action.steps == ROUND
