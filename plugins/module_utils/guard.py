@@ -270,7 +270,7 @@ def confirm(guard: Guard, entries: Sequence[files.Entry]) -> dict[str, Any]:
     the former ones are back. One at a time: a lost connection may have left an earlier try at it.
     """
     with _alone(guard):
-        if trouble := _await_applied(guard) or _await_links(guard):
+        if os.path.isdir(guard.pending) and (trouble := _await_applied(guard) or _await_links(guard)):
             said = _journal(f"{guard.apply_unit}.service")
             _stop(guard)
             _run(["/bin/sh", f"{guard.home}/return.sh"], check=False)
