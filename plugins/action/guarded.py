@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.updraft.cloud.plugins.module_utils.files_payload import pack
-from ansible_collections.updraft.cloud.plugins.module_utils.guard import Guard, waiting_script
+from ansible_collections.updraft.cloud.plugins.module_utils.guard_scripts import Guard, waiting_script
 from ansible_collections.updraft.cloud.plugins.plugin_utils.rendering import ENTRY_SPEC, Renderer, problems_of
 
 SPEC: dict[str, dict[str, Any]] = {

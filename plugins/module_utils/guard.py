@@ -8,8 +8,6 @@ one of the two wins. A run which was cut leaves the folder: the next run keeps i
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -17,17 +15,21 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.updraft.cloud.plugins.module_utils import files
+from ansible_collections.updraft.cloud.plugins.module_utils.exclusive import exclusive
 from ansible_collections.updraft.cloud.plugins.module_utils.files_diff import describe
-
-BASE = "/var/lib/updraft/guard"
-#: What the script that applies leaves behind in `pending`.
-MARKS = ("applied", "failed")
-UNITS = "/etc/systemd/system"
+from ansible_collections.updraft.cloud.plugins.module_utils.guard_scripts import (
+    MARKS,
+    Guard,
+    apply_script,
+    boot_files,
+    return_script,
+    waiting_script,
+)
 
 
 class GuardError(Exception):
@@ -36,44 +38,6 @@ class GuardError(Exception):
 
 class Late(GuardError):
     """The former settings had come back before the new ones were confirmed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """One guarded group of settings, such as `network`.
-
-    `apply` makes written files take effect, `restore` does so for files which were brought back (default: `apply`).
-    `observe` prints what is in effect, `links` are the interfaces with addresses and MTU that must come up.
-    """
-
-    name: str
-    apply: tuple[tuple[str, ...], ...] = ()
-    restore: tuple[tuple[str, ...], ...] = ()
-    observe: tuple[str, ...] = ()
-    links: tuple[Mapping[str, Any], ...] = ()
-    seconds: int = 240
-    base: str = BASE
-    units: str = UNITS
-
-    @property
-    def home(self) -> str:
-        return os.path.join(self.base, self.name)
-
-    @property
-    def pending(self) -> str:
-        return os.path.join(self.home, "pending")
-
-    @property
-    def stamp(self) -> str:
-        return os.path.join(self.home, "confirmed.json")
-
-    @property
-    def unit(self) -> str:
-        return f"updraft-return-{self.name}"
-
-    @property
-    def apply_unit(self) -> str:
-        return f"updraft-apply-{self.name}"
 
 
 @dataclass(slots=True)
@@ -114,66 +78,6 @@ def missing_links(wanted: Sequence[Mapping[str, Any]], actual: Sequence[Mapping[
         if "UP" not in found[name].get("flags", []):
             lacking.append(f"{name}: is down")
     return lacking
-
-
-def return_script(guard: Guard, kept: Mapping[str, Mapping[str, Any]]) -> str:
-    """The shell script that brings the former files back. `kept` is path -> {kind, copy}. Repeatable from any point."""
-    returning = os.path.join(guard.home, "returning")
-    lines = [
-        "#!/bin/sh",
-        "# Brings back the former settings; the controller did not confirm the new ones.",
-        f"cd {shlex.quote(guard.home)} || exit 0",
-        "[ -d returning ] || mv pending returning 2>/dev/null || exit 0",
-        f"echo 'updraft: the new settings of {guard.name} were not confirmed: the former ones come back' >&2",
-    ]
-    for path, copy in sorted(kept.items()):
-        where = shlex.quote(path)
-        if copy["kind"] == "absent":
-            lines.append(f"rm -rf {where}")
-        elif copy["kind"] == "directory":
-            lines.append(f"mkdir -p {where}")
-        else:
-            source, waiting = f"{returning}/{copy['copy']}", f"{path}.updraft-return"
-            lines.append(f"cp -a {shlex.quote(source)} {shlex.quote(waiting)} && mv -T {shlex.quote(waiting)} {where}")
-    lines.append("sync")
-    lines.append('if [ "${1:-}" != boot ]; then')
-    lines += [f"  {shlex.join(command)}" for command in guard.restore or guard.apply] or ["  :"]
-    lines += ["fi", *(f"rm -f {shlex.quote(path)}" for path in boot_files(guard)), "rm -rf returning", ""]
-    return "\n".join(lines)
-
-
-def apply_script(guard: Guard) -> str:
-    """The shell script that makes the new files take effect; it marks its success, or that it ended without."""
-    applied, failed = (shlex.quote(os.path.join(guard.pending, mark)) for mark in MARKS)
-    lines = ["#!/bin/sh", f"end() {{ [ -e {applied} ] || : >{failed}; }}", "trap end EXIT", "set -e", "sleep 1"]
-    return "\n".join([*lines, *(shlex.join(command) for command in guard.apply), f"touch {applied}", ""])
-
-
-def waiting_script(guard: Guard) -> str:
-    """A shell command that ends once the settings are applied, or cannot be; it costs the machine next to nothing."""
-    pending, applied, failed = (
-        shlex.quote(path) for path in (guard.pending, *(os.path.join(guard.pending, mark) for mark in MARKS))
-    )
-    more = f"[ -d {pending} ] && [ ! -e {applied} ] && [ ! -e {failed} ] && [ $n -lt {guard.seconds * 5} ]"
-    return f"n=0; while {more}; do sleep 0.2; n=$((n+1)); done"
-
-
-def boot_files(guard: Guard) -> dict[str, str]:
-    """Path -> content of the unit that returns after a power cut, and the link which enables it (`-> target`)."""
-    unit = f"{guard.units}/{guard.unit}-boot.service"
-    text = f"""[Unit]
-Description=Return to the former settings of {guard.name}, which were never confirmed
-DefaultDependencies=no
-RequiresMountsFor={guard.home}
-After=local-fs.target
-Before=network-pre.target systemd-networkd.service networking.service
-ConditionPathExists={guard.home}/return.sh
-
-[Service]
-Type=oneshot
-ExecStart=/bin/sh {guard.home}/return.sh boot
-"""
-    return {unit: text, f"{guard.units}/sysinit.target.wants/{guard.unit}-boot.service": f"-> {unit}"}
 
 
 def find_todo(guard: Guard, entries: Sequence[files.Entry], *, check: bool) -> Todo:
@@ -269,7 +173,7 @@ def confirm(guard: Guard, entries: Sequence[files.Entry]) -> dict[str, Any]:
     Raises Late if the former settings have come back already, and GuardError if the new ones could not be applied; then
     the former ones are back. One at a time: a lost connection may have left an earlier try at it.
     """
-    with _alone(guard):
+    with exclusive("confirm", guard.seconds * 2, guard.home):
         if os.path.isdir(guard.pending) and (trouble := _await_applied(guard) or _await_links(guard)):
             said = _journal(f"{guard.apply_unit}.service")
             _stop(guard)
@@ -278,14 +182,6 @@ def confirm(guard: Guard, entries: Sequence[files.Entry]) -> dict[str, Any]:
         _keep(guard, digest_of(entries))
         _stop(guard)
     return {"changed": True, "confirmed": True}
-
-
-@contextlib.contextmanager
-def _alone(guard: Guard) -> Iterator[None]:
-    os.makedirs(guard.home, mode=0o700, exist_ok=True)
-    with open(os.path.join(guard.home, "lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _keep(guard: Guard, digest: str) -> None:

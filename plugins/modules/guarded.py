@@ -99,15 +99,11 @@ confirmed:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.updraft.cloud.plugins.module_utils.exclusive import BusyError
 from ansible_collections.updraft.cloud.plugins.module_utils.files import FilesError
 from ansible_collections.updraft.cloud.plugins.module_utils.files_payload import unpack
-from ansible_collections.updraft.cloud.plugins.module_utils.guard import (
-    Guard,
-    GuardError,
-    Late,
-    confirm,
-    start,
-)
+from ansible_collections.updraft.cloud.plugins.module_utils.guard import GuardError, Late, confirm, start
+from ansible_collections.updraft.cloud.plugins.module_utils.guard_scripts import Guard
 
 
 def main() -> None:
@@ -140,7 +136,7 @@ def main() -> None:
             result = confirm(guard, entries)
         else:
             result = start(guard, entries, check=module.check_mode, diff=module._diff)
-    except (GuardError, FilesError, OSError) as error:
+    except (GuardError, FilesError, BusyError, OSError) as error:
         module.fail_json(msg=str(error), late=isinstance(error, Late))
     for text in result.pop("warnings", []):
         module.warn(text)

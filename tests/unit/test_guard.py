@@ -12,14 +12,11 @@ import pytest
 
 from ansible_collections.updraft.cloud.plugins.action import guarded
 from ansible_collections.updraft.cloud.plugins.module_utils import files
-from ansible_collections.updraft.cloud.plugins.module_utils.guard import (
+from ansible_collections.updraft.cloud.plugins.module_utils.guard import Late, _keep, digest_of, missing_links
+from ansible_collections.updraft.cloud.plugins.module_utils.guard_scripts import (
     Guard,
-    Late,
-    _keep,
     apply_script,
     boot_files,
-    digest_of,
-    missing_links,
     return_script,
     waiting_script,
 )
