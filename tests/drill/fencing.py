@@ -35,7 +35,7 @@ from typing import Any
 import yaml
 from fake_redfish import Board, Mood, serving
 from machines import ROOT, Machine, Refused, Wrong, keep, wait
-from power_cuts import Cut, Series
+from mirror_lab import INVENTORY, MIB, RATE, Cut, MirrorLab, bad, verdict
 
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.inventory import read
 from updraft import vault
@@ -103,9 +103,9 @@ def addresses(site: Site) -> dict[str, str]:
 class Fencing:
     """The lab, its boards, and what was found so far."""
 
-    def __init__(self, site: Site, series: Series, password: str) -> None:
-        self.site, self.series = site, series
-        self.boards = {name: Board(machine, USER, password) for name, machine in series.servers.items()}
+    def __init__(self, site: Site, lab: MirrorLab, password: str) -> None:
+        self.site, self.lab = site, lab
+        self.boards = {name: Board(machine, USER, password) for name, machine in lab.servers.items()}
         self.addresses = addresses(site)
         self.cases: list[Case] = []
         self.pending: list[Case] = []
@@ -127,7 +127,7 @@ class Fencing:
     @contextmanager
     def silent(self, kind: str) -> Iterator[tuple[Machine, Machine, Case, Cut]]:
         """The serving machine falls silent and the leg notices; at the end it goes on, where it still is."""
-        old, new = self.series.whole()
+        old, new = self.lab.whole()
         time.sleep(10)
         cut = Cut(len(self.cases) + 1, kind, moment=time.time())
         self.signal(old, signal.SIGSTOP)
@@ -141,7 +141,7 @@ class Fencing:
         """Heal, and count the case. Raises Wrong."""
         self.healthy()
         cut.until = time.time()
-        self.series.pending.append(cut)
+        self.lab.pending.append(cut)
         self.cases.append(case)
         self.pending.append(case)
 
@@ -217,14 +217,14 @@ class Fencing:
 
     def healthy(self) -> None:
         """Both have power, and the mirror is whole. Raises Wrong."""
-        for machine in self.series.servers.values():
+        for machine in self.lab.servers.values():
             self.signal(machine, signal.SIGCONT)
             if not machine.running():
                 machine.start()
-        for machine in self.series.servers.values():
+        for machine in self.lab.servers.values():
             machine.up()
         wait("it is healed", self._heal, WHOLE, every=10)
-        self.series.whole()
+        self.lab.whole()
 
     def _heal(self) -> bool:
         words = self.updraft("run", str(self.site.inventory), "storage_heal")
@@ -233,8 +233,8 @@ class Fencing:
 
     def compare(self) -> None:
         """End the load and compare it; the pauses of the cases since it began are filled in. Raises Wrong."""
-        cuts = list(self.series.pending)
-        self.series.compare()
+        cuts = list(self.lab.pending)
+        self.lab.compare()
         for case, cut in zip(self.pending, cuts, strict=True):
             case.pause = cut.pause
         self.pending = []
@@ -271,14 +271,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Make the cases; what was found. Raises Wrong."""
     site, password = find_site(given.inventory, ROOT), secrets.token_urlsafe(16)
-    series = Series(given.inventory, given.mib, given.rate)
+    lab = MirrorLab(given.inventory, given.mib, given.rate)
     found: dict[str, Any] = {"problem": "", "cases": [], "files": {}}
     began = time.time()
     with fenced_site(site, password) as fenced:
-        fencing = Fencing(fenced, series, password)
+        fencing = Fencing(fenced, lab, password)
         try:
-            series.prepare()
-            series.load()
+            lab.prepare()
+            lab.load()
             for kind in given.kinds:
                 if kind == "by-itself":
                     fencing.by_itself()
@@ -286,15 +286,15 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
                     fencing.refused(kind)
                 print(f"{time.strftime('%H:%M:%S')} {fencing.cases[-1]}", flush=True)
             fencing.compare()
-            found["files"] = series.files()
+            found["files"] = lab.files()
         except (Wrong, Refused, Refusal, OSError, subprocess.SubprocessError) as error:
             found["problem"] = f"{type(error).__name__}: {error}"
         finally:
             found["problem"] += _restored(fencing)
-            series.tidy()
-    found |= {"seconds": round(time.time() - began), "load": series.totals}
+            lab.tidy()
+    found |= {"seconds": round(time.time() - began), "load": lab.totals}
     found["cases"] = [asdict(case) for case in fencing.cases]
-    found["lost"] = series.totals["wrong"] + found["files"].get("wrong", 0)
+    found["lost"] = lab.totals["wrong"] + found["files"].get("wrong", 0)
     return found
 
 
@@ -310,11 +310,11 @@ def _restored(fencing: Fencing) -> str:
 def main() -> int:
     """Exit code 0 when all went as it has to, 1 when not, 2 when it could not begin."""
     parser = argparse.ArgumentParser(description="Silent servers and their (fake) boards, on the lab of the storage.")
-    parser.add_argument("--inventory", default="inventories/lab-storage")
+    parser.add_argument("--inventory", default=INVENTORY)
     kinds = [*SAID, "by-itself"]
     parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
-    parser.add_argument("--mib", type=int, default=8, help="MiB of each of the two areas that are written to")
-    parser.add_argument("--rate", type=int, default=40, help="writes a second")
+    parser.add_argument("--mib", type=int, default=MIB, help="MiB of each of the two areas that are written to")
+    parser.add_argument("--rate", type=int, default=RATE, help="writes a second")
     parser.add_argument("--report", type=Path, default=ROOT / ".updraft" / "fencing.json")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
@@ -327,17 +327,11 @@ def main() -> int:
         print("interrupted")
         return 130
     keep(given.report, found)
-    load = found["load"]
-    bad = found["problem"] or found["lost"] or load["failed"] or load["kernel_errors"] or not load["written"]
     for case in found["cases"]:
         ending = "refused" if case["refused"] else f"off after {case['off']} s, served after {case['up']} s"
         print(f"{case['kind']:10} {case['old']} silent: {ending}, pause {case['pause']:.1f} s")
-    print(
-        f"\n{load['written']} writes acknowledged, {load['compared']} compared, {found['lost']} lost, {load['failed']}"
-        f" failed; files {found['files']}\n{found['problem']}"
-    )
-    print(f"{'FAILED' if bad else 'nothing was lost'}: {given.report}")
-    return 1 if bad else 0
+    print(verdict(found, given.report))
+    return 1 if bad(found) else 0
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from machines import ROOT, Machine, Refused, Wrong, keep, wait
-from power_cuts import RAW, Cut, Series
+from mirror_lab import INVENTORY, RAW, Cut, MirrorLab, bad, verdict
 
 MIB = 1 << 20
 FILLER = "drill-filler"
@@ -79,9 +79,9 @@ def says(texts: Sequence[str], wanted: str, unwanted: str = "") -> bool:
 class Filling:
     """The pool of the server that serves, from empty to full and back."""
 
-    def __init__(self, inventory: str, series: Series, hold: float) -> None:
-        self.inventory, self.series, self.hold = inventory, series, hold
-        self.server: Machine = series.pair()[0]
+    def __init__(self, inventory: str, lab: MirrorLab, hold: float) -> None:
+        self.inventory, self.lab, self.hold = inventory, lab, hold
+        self.server: Machine = lab.pair()[0]
         settings = json.loads(self.server.must("cat /etc/updraft/mirror.json"))
         self.group, self.name = settings["group"], settings["thin_pool"]
         self.found = Found()
@@ -187,7 +187,7 @@ class Filling:
             f" --bs=64k --iodepth=4 --offset={NEW_FROM}m --size={mib}m --verify=crc32c --do_verify=1 --verify_fatal=0"
             f" --verify_state_save=0 --output-format=json --output={RESULT}"
         )
-        node = self.series.node
+        node = self.lab.node
         node.must(f"rm -f {RESULT}; systemctl reset-failed {GROWING} 2>/dev/null; true")
         # It stays when it has ended: how it ended is asked for later.
         node.must(f"systemd-run --quiet --unit={GROWING} --remain-after-exit {fio}")
@@ -196,7 +196,7 @@ class Filling:
 
     def growing(self) -> str:
         """How the writing of new blocks is, in systemd's words."""
-        return self.series.node.must(f"systemctl show -P SubState {GROWING}").strip()
+        return self.lab.node.must(f"systemctl show -P SubState {GROWING}").strip()
 
     def full(self, moment: float) -> None:
         """Look at the full pool for longer than the kernel would wait by itself."""
@@ -204,7 +204,7 @@ class Filling:
         self.found.unused_mib = self.pool()["free_bytes"] // MIB
         self.expect("full", 3, "the thin pool is full: writes wait")
         script = f"timeout 10 dd if={RAW} of=/dev/null bs=4k count=1 iflag=direct status=none"
-        self.found.reads_went_on = self.series.node.run(script, limit=15).returncode == 0
+        self.found.reads_went_on = self.lab.node.run(script, limit=15).returncode == 0
         while time.time() < moment + self.hold:
             if self.growing() != "running":
                 raise Wrong(f"the pool was full and the writes did not wait: {GROWING} is {self.growing()}")
@@ -224,7 +224,7 @@ class Filling:
         except Wrong as wrong:
             raise Wrong(f"{wrong}\n{self.paths()}") from None
         self.found.after_room_seconds = round(time.time() - made, 1)
-        node = self.series.node
+        node = self.lab.node
         job = json.loads(node.must(f"sed -n '/^{{/,$p' {RESULT}"))["jobs"][0]
         wanted = self.found.grown["mib"] * MIB
         self.found.grown |= {
@@ -242,23 +242,23 @@ class Filling:
             "multipath -ll; grep . /sys/class/iscsi_session/*/state /sys/block/sd*/device/{state,timeout};"
             " journalctl -k -n 30"
         )
-        return self.series.node.run(script).stdout
+        return self.lab.node.run(script).stdout
 
     def tidy(self) -> None:
         """Leave the pool as it was, but for its size: without the filler and the new blocks."""
         remove = f"if [ -e /dev/{self.group}/{FILLER} ]; then lvremove --yes --quiet {self.group}/{FILLER}; fi"
         self.server.run(remove, limit=300)
-        self.series.node.run(f"systemctl stop {GROWING}; systemctl reset-failed {GROWING}", limit=200)
+        self.lab.node.run(f"systemctl stop {GROWING}; systemctl reset-failed {GROWING}", limit=200)
         discard = f"blkdiscard --force --offset {NEW_FROM * MIB} --length {(VOLUME_MIB - NEW_FROM) * MIB}"
         self.server.run(f"{discard} /dev/{self.group}/{BELOW}", limit=300)
 
 
 def course(filling: Filling) -> None:
     """From a pool with room to a full one and back. Raises Wrong."""
-    series = filling.series
-    series.prepare()
+    lab = filling.lab
+    lab.prepare()
     filling.prepare()
-    series.load()
+    lab.load()
     filling.grow()
     filling.fill_to("filling", 81)
     filling.expect("filling", 3, "of the thin pool is 8", "writes stop when it is full")
@@ -270,38 +270,38 @@ def course(filling: Filling) -> None:
     filling.full(moment)
     filling.room(moment)
     made.until = time.time()
-    series.cuts, series.pending = [made], [made]
-    series.compare()
+    lab.cuts, lab.pending = [made], [made]
+    lab.compare()
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Do it all; what was found."""
-    series = Series(given.inventory, 8, 100)
-    filling = Filling(given.inventory, series, given.hold)
-    found: dict[str, Any] = {"problem": "", "mismatches": 0, "files": {}}
+    lab = MirrorLab(given.inventory)
+    filling = Filling(given.inventory, lab, given.hold)
+    found: dict[str, Any] = {"problem": "", "mismatches": [], "files": {}}
     began = time.time()
     try:
         course(filling)
-        found["mismatches"] = series.scrub()
-        found["files"] = series.files()
+        found["mismatches"] = [lab.scrub()]
+        found["files"] = lab.files()
     except (Wrong, Refused) as error:
         found["problem"] = f"{type(error).__name__}: {error}"
     finally:
         filling.tidy()
-        series.tidy()
+        lab.tidy()
     saw = filling.found
-    found |= {"seconds": round(time.time() - began), "load": series.totals, "grew_mib": saw.grew_mib}
+    found |= {"seconds": round(time.time() - began), "load": lab.totals, "grew_mib": saw.grew_mib}
     found |= {"percent": saw.percent, "told": saw.told, "unused_mib": saw.unused_mib, "new_blocks": saw.grown}
     found |= {"full_seconds": saw.full_seconds, "after_room_seconds": saw.after_room_seconds}
-    found |= {"reads_went_on": saw.reads_went_on, "load_pause": series.cuts[0].pause if series.cuts else 0.0}
-    found["lost"] = series.totals["wrong"] + found["files"].get("wrong", 0) + saw.grown.get("errors", 0)
+    found |= {"reads_went_on": saw.reads_went_on, "load_pause": lab.cuts[0].pause if lab.cuts else 0.0}
+    found["lost"] = lab.totals["wrong"] + found["files"].get("wrong", 0) + saw.grown.get("errors", 0)
     return found
 
 
 def main() -> int:
     """Exit code 0 when writes paused and nothing was lost."""
     parser = argparse.ArgumentParser(description="The thin pool gets full under checked writes.")
-    parser.add_argument("--inventory", default="inventories/lab-storage")
+    parser.add_argument("--inventory", default=INVENTORY)
     parser.add_argument("--hold", type=float, default=HOLD_SECONDS, help="seconds for which the pool is left full")
     parser.add_argument("--report", type=Path, default=ROOT / ".updraft" / "thin-pool.json")
     given = parser.parse_args()
@@ -311,15 +311,12 @@ def main() -> int:
         print(wrong)
         return 2
     keep(given.report, found)
-    load = found["load"]
-    bad = found["problem"] or found["lost"] or load["failed"] or load["kernel_errors"] or found["mismatches"]
     print(
         f"\nthe pool was full for {found['full_seconds']} s, and all was written {found['after_room_seconds']} s after"
         f" there was room; the load's pause {found['load_pause']} s; reads beside it went on: {found['reads_went_on']};"
-        f" room that the pool could not take: {found['unused_mib']} MiB\n{load}, files {found['files']}, sectors that"
-        f" differ {found['mismatches']}\n{found['problem']}\n{'FAILED' if bad else 'nothing was lost'}: {given.report}"
+        f" room that the pool could not take: {found['unused_mib']} MiB\n{verdict(found, given.report)}"
     )
-    return 1 if bad else 0
+    return 1 if bad(found) else 0
 
 
 if __name__ == "__main__":

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from machines import ROOT, Machine, Refused, Wrong, keep
-from power_cuts import Series
+from mirror_lab import INVENTORY, MirrorLab
 
 from updraft.drill_report import iso
 
-INVENTORY = "inventories/lab-storage"
 #: What only the one that serves may have: arrays that run, active volumes, and offered ones.
 HELD = (
     "cat /sys/block/md*/md/array_state 2>/dev/null | grep -vcE 'clear|inactive';"
@@ -47,14 +46,14 @@ class Attempts:
     """The pair of servers, and what was tried on it."""
 
     def __init__(self, inventory: str) -> None:
-        self.series = Series(inventory, mib=8, rate=100)
-        self.site = self.series.node.site
+        self.lab = MirrorLab(inventory)
+        self.site = self.lab.node.site
         self.inventory = inventory
         self.ways: list[Way] = []
 
     def one_writer(self, most: str | None) -> None:
         """Only `most` may have what makes a writer. Raises Wrong."""
-        for name, machine in self.series.servers.items():
+        for name, machine in self.lab.servers.items():
             if not machine.running():
                 continue
             held = [int(word) for word in machine.run(HELD).stdout.split()]
@@ -107,7 +106,7 @@ class Attempts:
 
     def both_there(self) -> None:
         """One serves, the other is its leg."""
-        serving, leg = self.series.whole()
+        serving, leg = self.lab.whole()
         number, most = leg.mirror("status")["generation"] + 1, serving.name
         disk = _settings(leg)["disks"][0]
         self.verb(
@@ -146,7 +145,7 @@ class Attempts:
             most,
         )
         self.command("activate the leg's volumes", leg, "vgchange -ay volumes; vgchange -aay", "not found", most)
-        self.command("log in to the leg from a hypervisor", self.series.node, self._stranger(leg), "sessions: 0", most)
+        self.command("log in to the leg from a hypervisor", self.lab.node, self._stranger(leg), "sessions: 0", most)
 
     def _stranger(self, leg: Machine) -> str:
         """A login to the leg from a machine that is not its peer; tells how many sessions that gave."""
@@ -160,7 +159,7 @@ class Attempts:
 
     def serving_lost(self) -> tuple[Machine, Machine, int]:
         """The one that served has no power, and nobody said so yet. Returns it, its successor, and the generation."""
-        serving, leg = self.series.whole()
+        serving, leg = self.lab.whole()
         number = leg.mirror("status")["generation"] + 1
         serving.cut()
         self.playbook(
@@ -204,11 +203,11 @@ class Attempts:
             "move the volumes to it", old, ["-e", f"storage_to={old.name}"], "is an old one that returned", most
         )
         old.mirror("rejoin", "--generation", str(number))
-        self.series.whole()
+        self.lab.whole()
 
     def leg_restarted(self) -> None:
         """The leg was started anew, and the one that serves lost its power before it said that all is there again."""
-        serving, leg = self.series.whole()
+        serving, leg = self.lab.whole()
         number = leg.mirror("status")["generation"] + 1
         serving.must("systemctl stop updraft-mirror")
         leg.cut()
@@ -224,8 +223,8 @@ class Attempts:
         )
         serving.start()
         serving.up()
-        self.series.serving()
-        self.series.whole()
+        self.lab.serving()
+        self.lab.whole()
 
 
 def _settings(machine: Machine) -> dict[str, Any]:
@@ -242,11 +241,11 @@ def run(inventory: str) -> dict[str, Any]:
         attempts.both_there()
         attempts.old_one_returned()
         attempts.leg_restarted()
-        found["mismatches"] = attempts.series.differing()
+        found["mismatches"] = attempts.lab.differing()
     except (Wrong, Refused) as error:
         found["problem"] = f"{type(error).__name__}: {error}"
     finally:
-        attempts.series.tidy()
+        attempts.lab.tidy()
     return found | {"ways": [asdict(way) for way in attempts.ways]}
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "drill"))
 
 from files import check
-from power_cuts import KINDS, Cut, schedule, table
+from mirror_lab import Cut, bad, verdict
+from power_cuts import KINDS, schedule, table
 
 
 def test_every_kind_in_turn_and_the_same_for_the_same_seed() -> None:
@@ -35,3 +36,16 @@ def test_files_are_compared_by_their_content(tmp_path: Path) -> None:
     good = hashlib.sha256(b"right").hexdigest()
     log.write_text(f"file0 {good}\nfile1 {good}\nfile2 {good}\nfile3 {good}\nfile3 gone\n")
     assert check(tmp_path, log) == {"written": 4, "files": 3, "wrong": 2, "first": ["file1"]}
+
+
+def test_what_a_drill_found_is_bad_when_anything_is(tmp_path: Path) -> None:
+    load = {"written": 9, "compared": 9, "failed": 0, "kernel_errors": 0}
+    good = {"load": load, "lost": 0, "files": {}, "mismatches": [0, 0], "problem": "", "seconds": 1}
+    worse = [{"lost": 1}, {"mismatches": [0, 8]}, {"problem": "Wrong: x"}, {"load": load | {"failed": 1}}]
+    worse += [{"load": load | {"kernel_errors": 1}}, {"load": load | {"written": 0}}]
+
+    assert not bad(good)
+    assert "nothing was lost" in verdict(good, tmp_path)
+    for one in worse:
+        assert bad(good | one)
+        assert "FAILED" in verdict(good | one, tmp_path)

@@ -51,15 +51,20 @@ done
 """
 #: Reads files of the root file system that are in no memory any more: when it began and ended, and their sum.
 READING = r"""
-echo 3 >/proc/sys/vm/drop_caches
 read -r began _ </proc/uptime
+echo 3 >/proc/sys/vm/drop_caches
 sum=$(find /usr/lib/python3/dist-packages/nova -name '*.py' -print0 | sort -z | xargs -0 sha256sum | sha256sum)
 read -r ended _ </proc/uptime
 echo "$began $ended ${sum%% *}"
 """
-#: The same a moment later, by itself: what it needs to begin is in memory, and so is what it writes.
-LATER = f"exec >/run/updraft/reading 2>&1\nsleep 20\n{READING}"
-START_LATER = "cat >/run/updraft/reading.sh; exec systemd-run --quiet --collect sh /run/updraft/reading.sh"
+#: The same a moment later, by itself. It says that it is ready once what it needs until then is in memory.
+LATER = f"exec >/run/updraft/reading 2>&1\nsleep 0\n: >/run/updraft/reading.ready\nsleep 20\n{READING}"
+START_LATER = r"""
+rm -f /run/updraft/reading.ready
+cat >/run/updraft/reading.sh
+systemd-run --quiet --collect sh /run/updraft/reading.sh
+until [ -e /run/updraft/reading.ready ]; do sleep 0.2; done
+"""
 
 IMAGES = "/var/lib/updraft/images"
 #: Makes another image of the same packages: this many MiB for the journal, and not what the role has by default (48).

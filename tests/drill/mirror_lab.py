@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab of inventories/lab-storage under checked writes: node1 writes, and everything is compared in the end.
+
+By fio with a check of each round on the volume web, and by files with fsync on the volume db.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from machines import ROOT, Machine, Refused, Wrong, wait
+
+from updraft.drill_report import pause_of
+from updraft.site import find_site
+
+INVENTORY = "inventories/lab-storage"
+RAW, FILES = "/dev/updraft/vms/web", "/dev/updraft/vms/db"
+FOLDER, UNIT, WRITER = "/var/lib/updraft/cuts", "power-cuts-load", "power-cuts-files"
+LOAD = ROOT / "plugins/module_utils/drill_load.py"
+FILE_WRITER = Path(__file__).with_name("files.py")
+LABEL = "power-cuts"
+#: MiB of each of the two areas that are written to, and writes a second.
+MIB, RATE = 8, 40
+#: Seconds to be whole again.
+WHOLE_SECONDS = 600.0
+
+
+@dataclass(slots=True)
+class Cut:
+    """One cut and what came of it; `seconds` are its parts, `refused` what had to be refused and was."""
+
+    number: int
+    kind: str
+    moment: float = 0.0
+    word: float = 0.0
+    until: float = 0.0
+    pause: float = 0.0
+    after_word: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+    refused: str = ""
+
+
+class MirrorLab:
+    """Its machines, the load, and the cuts made so far."""
+
+    def __init__(self, inventory: str, mib: int = MIB, rate: int = RATE) -> None:
+        site = find_site(inventory, ROOT)
+        self.node = Machine(site, "node1")
+        self.servers = {name: Machine(site, name) for name in site.cloud["volumes"]["mirror"]["legs"]}
+        self.mib, self.rate = mib, rate
+        self.cuts: list[Cut] = []
+        self.pending: list[Cut] = []
+        self.totals = {"rounds": 0, "written": 0, "compared": 0, "wrong": 0, "failed": 0, "kernel_errors": 0}
+        self.shift = 0.0
+
+    # Who is who.
+
+    def serving(self) -> str:
+        """The server that serves now, by the word of the servers."""
+
+        def look() -> str | None:
+            for name, machine in self.servers.items():
+                try:
+                    found = machine.mirror("status")
+                except (Wrong, Refused):
+                    continue
+                if found["role"] == "serving" and found["up"]:
+                    return name
+            return None
+
+        return str(wait("somebody serves", look, WHOLE_SECONDS))
+
+    def pair(self) -> tuple[Machine, Machine]:
+        """The one that serves, and the leg."""
+        name = self.serving()
+        return self.servers[name], next(one for other, one in self.servers.items() if other != name)
+
+    def whole(self) -> tuple[Machine, Machine]:
+        """Wait until both have everything and the leg knows it; heal where that is needed."""
+        serving, leg = self.pair()
+        generation = serving.mirror("status")["generation"]
+        leg.up()
+
+        def healed() -> bool:
+            try:
+                serving.mirror("heal", "--wait", "300")
+                found = leg.mirror("status")
+            except (Wrong, Refused):
+                return False
+            if found["role"] != "leg" or found["arrays"]:
+                raise Wrong(f"{leg.name} is {found['words']} beside {serving.name}, which serves")
+            return bool(found["complete"] and found["generation"] == generation)
+
+        wait("the mirror is whole", healed, WHOLE_SECONDS)
+        return serving, leg
+
+    # The load.
+
+    def prepare(self) -> None:
+        """Begin from a whole mirror, and an empty file system on the second volume."""
+        self.whole()
+        self.node.must(f"systemctl stop {UNIT} {WRITER} 2>/dev/null; umount {FILES} 2>/dev/null; mkdir -p {FOLDER}/fs")
+        held = self.node.run(f"blkid -o value -s LABEL {FILES} || true").stdout.strip()
+        kind = self.node.run(f"blkid -o value -s TYPE {FILES} || true").stdout.strip()
+        if kind and held != LABEL:
+            raise Wrong(f"{FILES} holds {kind}: these cuts are for a lab whose volumes hold nothing")
+        self.node.must(f"mkfs.ext4 -q -F -L {LABEL} {FILES} && mount {FILES} {FOLDER}/fs")
+        for path in (LOAD, FILE_WRITER):
+            self.node.must(f"cat > {FOLDER}/{path.name}", data=path.read_text())
+        self.node.must(
+            f"systemd-run --quiet --collect --unit={WRITER} -p KillMode=mixed -p TimeoutStopSec=300"
+            f" python3 {FOLDER}/files.py write {FOLDER}/fs {FOLDER}/files.log"
+        )
+
+    def load(self) -> None:
+        """Begin to write."""
+        self.node.must(
+            f"rm -f {FOLDER}/raw/*; systemd-run --quiet --unit={UNIT} -p KillMode=mixed -p TimeoutStopSec=600 --collect"
+            f" python3 {FOLDER}/drill_load.py --device {RAW} --folder {FOLDER}/raw --mib {self.mib} --rate {self.rate}"
+        )
+        before = time.time()
+        there = float(self.node.must("date +%s.%N"))
+        self.shift = there - (before + time.time()) / 2
+
+    def compare(self) -> None:
+        """End the load, with all of it read once more, and count. Pauses of the cuts since it began are filled in."""
+        self.node.must(f"systemctl stop {UNIT}", limit=700)
+        found = json.loads(self.node.must(f"cat {FOLDER}/raw/result.json"))
+        latency = json.loads(self.node.must(f"cat {FOLDER}/raw/latency.json"))
+        for name in ("rounds", "written", "compared", "wrong", "failed"):
+            self.totals[name] += found[name]
+        for cut in self.pending:
+            began, ended = cut.moment + self.shift, cut.until + self.shift
+            cut.pause = pause_of(latency, began, ended)
+            if cut.word:
+                waits = [(took, end / 1000) for end, took, _ in latency if began <= end / 1000 < ended]
+                cut.after_word = round(max(waits, default=(0, began))[1] - self.shift - cut.word, 1)
+        self.pending = []
+        device = self.node.must(f"basename $(readlink -f {RAW}); basename $(readlink -f {FILES})").split()
+        pattern = "|".join(rf"\b{name}\b" for name in device)
+        text = self.node.run(
+            f"journalctl -k -q -o cat | grep -iE 'I/O error|EXT4-fs error' | grep -cE '{pattern}'"
+        ).stdout
+        self.totals["kernel_errors"] = int(text.strip() or 0)
+        if found["wrong"] or found["failed"]:
+            raise Wrong(f"the load found {found}: {self.node.run(f'cat {FOLDER}/raw/errors.log').stdout[-2000:]}")
+
+    def scrub(self) -> int:
+        """Compare both disks, with nothing written meanwhile; sectors that differ."""
+        self.node.must(f"systemctl kill -s STOP {WRITER}; sync -f {FOLDER}/fs")
+        try:
+            return self.differing()
+        finally:
+            self.node.must(f"systemctl kill -s CONT {WRITER}")
+
+    def differing(self) -> int:
+        """Have md compare both disks; sectors that differ, those included that are written meanwhile."""
+        serving, _leg = self.whole()
+        text = serving.must(
+            "for md in /sys/block/md*/md; do echo check > $md/sync_action; done; sleep 1;"
+            " while grep -qv idle /sys/block/md*/md/sync_action; do sleep 1; done;"
+            " cat /sys/block/md*/md/mismatch_cnt",
+            limit=1800,
+        )
+        return sum(int(line) for line in text.split())
+
+    def files(self) -> dict[str, int]:
+        """End the writing of files; check the file system and each file that was acknowledged."""
+        self.node.must(f"systemctl stop {WRITER}", limit=400)
+        self.node.must(f"umount {FOLDER}/fs", limit=300)
+        self.node.must(f"fsck.ext4 -f -n {FILES}", limit=600)
+        self.node.must(f"mount -o ro {FILES} {FOLDER}/fs")
+        found: dict[str, int] = json.loads(
+            self.node.must(f"python3 {FOLDER}/files.py check {FOLDER}/fs {FOLDER}/files.log", limit=600)
+        )
+        self.node.must(f"umount {FOLDER}/fs")
+        return found
+
+    def tidy(self) -> None:
+        """Leave machines that run, and nobody who writes."""
+        for machine in self.servers.values():
+            if not machine.running():
+                machine.start()
+        self.node.run(f"systemctl kill -s KILL {UNIT} {WRITER}; sleep 1; umount {FOLDER}/fs", limit=60)
+
+
+def bad(found: Mapping[str, Any]) -> bool:
+    """Say whether something was lost, or not as it has to be, by what a drill found."""
+    load = found["load"]
+    wrong = found["lost"] or load["failed"] or load["kernel_errors"] or any(found.get("mismatches", ()))
+    return bool(found["problem"] or wrong or not load["written"])
+
+
+def verdict(found: Mapping[str, Any], report: Path) -> str:
+    """What a drill found of the writes, in words."""
+    load = found["load"]
+    return "\n".join(
+        (
+            f"\n{found['seconds']} s: {load['written']} writes acknowledged, {load['compared']} compared,"
+            f" {found['lost']} lost, {load['failed']} failed, {load['kernel_errors']} errors of the kernel;"
+            f" files {found['files']}; sectors that differ {found.get('mismatches', [])}",
+            found["problem"],
+            f"{'FAILED' if bad(found) else 'nothing was lost'}: {report}",
+        )
+    )
