@@ -51,7 +51,9 @@ class MirrorLab:
     def __init__(self, inventory: str, mib: int = MIB, rate: int = RATE) -> None:
         site = find_site(inventory, ROOT)
         self.node = Machine(site, "node1")
-        self.servers = {name: Machine(site, name) for name in site.cloud["volumes"]["mirror"]["legs"]}
+        self.servers: dict[str, Machine] = {
+            name: Machine(site, name) for name in site.cloud["volumes"]["mirror"]["legs"]
+        }
         self.mib, self.rate = mib, rate
         self.cuts: list[Cut] = []
         self.pending: list[Cut] = []
