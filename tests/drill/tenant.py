@@ -1,265 +1,44 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A tenant's server goes on while the storage servers under its volume change places, on inventories/lab-mirror.
 
-    .updraft/venv/bin/python tests/drill/tenant.py
+    PYTHONPATH=src:. .updraft/venv/bin/python tests/drill/tenant.py
 
-The server boots from a volume of cinder, and its guest writes to it all the while; each block is read from the disk
-once more a minute later. Then serving moves to the other storage server as an operator moves it, and the one that
-serves then loses its power: the other takes over on the operator's word, the lost one returns and is healed. All of it
-has to be the same start of the guest, without an error, and every block has to be what was written. At the end cinder,
-which runs on the other server then, has to serve a new tenant.
+The server boots from a volume of cinder; see guest.py for what it does meanwhile. At the end cinder, which runs on the
+other storage server then, has to serve a new tenant.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
 
-from machines import ROOT, Machine, Refused, Wrong, keep, wait
+from guest import Guest, main
 
 from updraft.labshell import NAMESPACES
 from updraft.report import read_json
-from updraft.site import find_site
-
-#: A block is read once more when so many others were written after it (guest_files.WRITES).
-PLACES = 60
-#: Seconds for a command of ./updraft, for an answer of the guest, and for it to write a round.
-COMMAND_SECONDS, GUEST_SECONDS, WRITES_SECONDS = 1500, 300.0, 400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Writes:
-    """What the guest tells of its writes; times in seconds of its own clock."""
-
-    boot: str
-    uptime: float
-    written: int
-    compared: int
-    failed: int
-    wrong: int
-
-    @classmethod
-    def parse(cls, text: str) -> Writes | None:
-        """The page /writes; None for another one."""
-        words = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
-        try:
-            numbers = {name: int(words[name]) for name in ("uptime", "written", "compared", "failed", "wrong")}
-        except (KeyError, ValueError):
-            return None
-        return cls(words["boot"], numbers.pop("uptime") / 100, **numbers)
-
-
-def pauses(text: str) -> list[tuple[float, float]]:
-    """When each write that waited ended, and how long it took, from the page /pauses."""
-    found = [line.split() for line in text.splitlines()]
-    return [(int(words[1]) / 100, int(words[2]) / 100) for words in found if len(words) == 3]
-
-
-@dataclass(slots=True)
-class Step:
-    """One thing that was done. `began` and `ended` are seconds of the guest's clock, `pause` the longest write."""
-
-    kind: str
-    began: float
-    ended: float = 0.0
-    pause: float = 0.0
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-class Cloud:
-    """The lab, and the tenant's server in it."""
-
-    def __init__(self, inventory: str) -> None:
-        self.inventory = inventory
-        self.site = find_site(inventory, ROOT)
-        self.servers = {name: Machine(self.site, name) for name in self.site.cloud["volumes"]["mirror"]["legs"]}
-        self.inside = ["nsenter", f"--net={NAMESPACES / next(iter(self.servers.values())).namespace}"]
-        self.address = ""
-        self.steps: list[Step] = []
-        self.first: Writes | None = None
-
-    def updraft(self, *words: str) -> None:
-        """Run ./updraft. Raises Wrong with its last lines."""
-        command = [str(ROOT / "updraft"), *words]
-        print(f"$ ./updraft {' '.join(words)}", flush=True)
-        run = subprocess.run(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-        if run.returncode:
-            end = "\n".join((run.stdout + run.stderr).rstrip().splitlines()[-40:])
-            raise Wrong(f"./updraft {' '.join(words)}: exit code {run.returncode}\n{end}")
-
-    def play(self, playbook: str, *variables: str) -> None:
-        """Run a playbook on the site."""
-        more = [word for variable in variables for word in ("-e", variable)]
-        self.updraft("run", self.inventory, playbook, *(["--", *more] if more else []))
-
-    # The server.
+class Tenant(Guest):
+    """The server of a tenant."""
 
     def make(self) -> None:
-        """Have the server, and wait until it has read what it wrote."""
+        """Have it made as a tenant makes one."""
         self.play("verify_guest", "verify_guest=made", "verify_guest_writes=true")
         found = read_json(self.site.state / "guest.json") or {}
         self.address = str(found["port"]["floating_address"])
-        self.first = wait("the guest writes", self.look, GUEST_SECONDS)
-        self.compared()
+        self.inside = ["nsenter", f"--net={NAMESPACES / next(iter(self.servers.values())).namespace}"]
 
     def page(self, name: str) -> str:
-        """A page of the guest; empty when it does not answer now."""
+        """A page that it serves on its floating address."""
         words = [*self.inside, "curl", "-sSf", "-m", "10", f"http://{self.address}/{name}"]
         return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False).stdout
 
-    def look(self) -> Writes | None:
-        """What the guest tells now. Raises Wrong when it is another start of it, or when its volume failed it."""
-        found = Writes.parse(self.page("writes"))
-        if found is None:
-            return None
-        if self.first is not None and (found.boot != self.first.boot or found.written < self.first.written):
-            raise Wrong(f"the server was restarted: {found} after {self.first}")
-        if found.failed or found.wrong:
-            raise Wrong(f"the server's volume failed: {found}")
-        return found
-
-    def now(self) -> Writes:
-        """The same, once it answers."""
-        found: Writes = wait("the guest answers", self.look, GUEST_SECONDS)
-        return found
-
-    def writes(self, blocks: int) -> Writes:
-        """Wait until so many blocks more were written."""
-        goal = self.now().written + blocks
-
-        def there() -> Writes | None:
-            found = self.look()
-            return found if found and found.written >= goal else None
-
-        last: Writes = wait(f"the guest writes {blocks} blocks", there, WRITES_SECONDS)
-        return last
-
-    def compared(self) -> Writes:
-        """Wait until all that is on the disk now was read from there once more."""
-        return self.writes(PLACES + 5)
-
-    # The storage.
-
-    def serving(self) -> Machine:
-        """The server that serves, by the word of the servers."""
-
-        def look() -> Machine | None:
-            for machine in self.servers.values():
-                try:
-                    found = machine.mirror("status")
-                except (Wrong, Refused):
-                    continue
-                if found["role"] == "serving" and found["up"]:
-                    return machine
-            return None
-
-        found: Machine = wait("somebody serves", look, GUEST_SECONDS)
-        return found
-
-    def begin(self, kind: str) -> Step:
-        """Begin a step."""
-        print(f"-- {kind}", flush=True)
-        self.steps.append(Step(kind, self.now().uptime))
-        return self.steps[-1]
-
-    def end(self, step: Step) -> None:
-        """End a step when the guest has written again for a while; its longest pause."""
-        step.ended = self.writes(10).uptime
-        took = [pause for ended, pause in pauses(self.page("pauses")) if step.began <= ended <= step.ended]
-        step.pause = max(took, default=0.0)
-        print(f"   {step.kind}: {step.pause:.1f} s without a write; {step.seconds}", flush=True)
-
-    def move(self) -> None:
-        """Serving moves as an operator moves it."""
-        old, step = self.serving(), self.begin("planned failover")
-        began = time.monotonic()
-        self.play("storage_failover")
-        step.seconds["command"] = round(time.monotonic() - began, 1)
-        self.end(step)
-        if self.serving().name == old.name:
-            raise Wrong(f"{old.name} still serves after the failover")
-
-    def lose(self) -> None:
-        """The one that serves loses its power; the other takes over on the operator's word; the lost one is healed."""
-        lost, step = self.serving(), self.begin("loss of the server that serves")
-        began = time.monotonic()
-        lost.cut()
-        time.sleep(5)
-        word = time.monotonic()
-        self.play("storage_failover", f"storage_is_off={lost.name}")
-        step.seconds["command"] = round(time.monotonic() - word, 1)
-        self.writes(1)
-        step.seconds["writes again after the word"] = round(time.monotonic() - word, 1)
-        self.end(step)
-        if self.serving().name == lost.name:
-            raise Wrong(f"{lost.name} has no power, and serves")
-        step = self.begin("return and heal")
-        lost.start()
-        lost.up()
-        self.play("storage_heal")
-        step.seconds["whole after the cut"] = round(time.monotonic() - began, 1)
-        self.end(step)
-        self.updraft("storage", self.inventory)
-
-    def tidy(self) -> None:
-        """Leave machines that run; the server is left to be looked at, the next one takes its place."""
-        for machine in self.servers.values():
-            if not machine.running():
-                machine.start()
-
-
-def run(given: argparse.Namespace) -> dict[str, Any]:
-    """Do it all; what was found."""
-    cloud = Cloud(given.inventory)
-    found: dict[str, Any] = {"problem": "", "steps": [], "writes": None}
-    try:
-        cloud.updraft("storage", given.inventory)
-        cloud.make()
-        cloud.move()
-        cloud.lose()
-        # Whatever was written before and meanwhile was read from the disk again.
-        found["writes"] = asdict(cloud.compared())
-        cloud.play("verify_guest", "verify_guest=seen")
-        cloud.play("verify_guest", "verify_guest=removed")
-        # cinder on the other server, for a new volume and a new server.
-        cloud.play("verify")
-    except (Wrong, Refused, subprocess.TimeoutExpired) as error:
-        found["problem"] = f"{type(error).__name__}: {error}"
-    finally:
-        cloud.tidy()
-    found["steps"] = [asdict(step) for step in cloud.steps]
-    return found
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Exit code 0 when the server went on."""
-    parser = argparse.ArgumentParser(description="A tenant's server goes on while storage servers change places.")
-    parser.add_argument("--inventory", default="inventories/lab-mirror")
-    parser.add_argument("--report", type=Path, default=ROOT / ".updraft" / "tenant.json")
-    given = parser.parse_args(words)
-    try:
-        found = run(given)
-    except Wrong as wrong:
-        print(wrong)
-        return 2
-    keep(given.report, found)
-    print(found["problem"] or f"the server went on: {found['writes']}", f"({given.report})")
-    return 1 if found["problem"] else 0
+    def finish(self) -> None:
+        """Remove it, and have cinder on the other server serve a new tenant."""
+        self.play("verify_guest", "verify_guest=seen")
+        self.play("verify_guest", "verify_guest=removed")
+        self.play("verify")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Tenant, "A tenant's server goes on while storage servers change places.", "inventories/lab-mirror"))

@@ -8,7 +8,7 @@ import os
 from updraft.site import ROOT, Site, find_site
 from updraft.testing.base import Check, Context, Failed, Skipped
 from updraft.testing.live import stage_seconds, updraft
-from updraft.testing.storage import drilled, found, second_run, taken_down
+from updraft.testing.storage import drilled, found, second_run, taken_down, went_on
 
 INVENTORY = "inventories/lab-mirror"
 
@@ -44,10 +44,7 @@ def volumes(context: Context) -> str:
 def failover(context: Context) -> str:
     """Under a tenant's server that writes, serving is moved, and then the server that serves loses its power."""
     context.need("mirror-up")
-    told = drilled(context, INVENTORY, "tenant.py", limit=7200)
-    paused = ", ".join(f"{step['kind']} {step['pause']:.1f} s" for step in told["steps"])
-    writes = told["writes"]
-    return f"the same start of the guest, {writes['written']} writes, {writes['compared']} compared; pauses: {paused}"
+    return went_on(drilled(context, INVENTORY, "tenant.py", limit=7200))
 
 
 def again(context: Context) -> str:

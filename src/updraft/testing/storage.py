@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,19 @@ def fencing(context: Context) -> str:
     )
 
 
+def machine(context: Context) -> str:
+    """A machine made by virsh on a pool goes on while the storage servers under it change places."""
+    context.need("storage-up")
+    return went_on(drilled(context, INVENTORY, "virsh_machine.py"))
+
+
+def went_on(told: Mapping[str, Any]) -> str:
+    """What became of a guest that writes, in words."""
+    paused = ", ".join(f"{step['kind']} {step['pause']:.1f} s" for step in told["steps"])
+    writes = told["writes"]
+    return f"the same start of the guest, {writes['written']} writes, {writes['compared']} compared; pauses: {paused}"
+
+
 def down(context: Context) -> str:
     """Nothing of the lab is left."""
     return taken_down(context, INVENTORY, [check.name for check in CHECKS])
@@ -154,5 +167,6 @@ CHECKS = (
     Check("storage-fencing", "a silent server is fenced by its (fake) board, or nothing moves", fencing, long=True),
     Check("storage-writers", "ways of getting two servers that write: all are refused", writers, long=True),
     Check("storage-full", "the thin pool gets full: it grows, warns, writes wait, nothing is lost", full, long=True),
+    Check("storage-virsh", "a machine made by virsh goes on while the servers change places", machine, long=True),
     Check("storage-down", "lab down removes all of it", down, long=True),
 )

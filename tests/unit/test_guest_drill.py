@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The drill under a tenant's server: what its guest tells, and what counts as a restart or an error of its volume."""
+"""The drills under a guest that writes: what it tells, and what counts as a restart or an error of its volume."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "drill"))
 
-import tenant
+import guest
 from machines import Wrong
+from virsh_machine import told
 
 from ansible_collections.updraft.cloud.plugins.module_utils.guest_files import WRITES
 
@@ -30,12 +31,17 @@ def page(**other: object) -> str:
     return "".join(f"{name} {value}\n" for name, value in told.items())
 
 
-class Told(tenant.Cloud):
-    """A cloud that is not real: its guest tells these pages, one after the other."""
+class Told(guest.Guest):
+    """A machine that is not real: its guest tells these pages, one after the other."""
 
     def __init__(self, *pages: str) -> None:
         self.pages = list(pages)
-        self.first = tenant.Writes.parse(page(written=5))
+        self.first = guest.Writes.parse(page(written=5))
+
+    def make(self) -> None:
+        raise AssertionError
+
+    finish = make
 
     def page(self, name: str) -> str:
         assert name == "writes"
@@ -43,12 +49,12 @@ class Told(tenant.Cloud):
 
 
 def test_what_the_guest_tells() -> None:
-    assert tenant.Writes.parse(page()) == tenant.Writes("a-b", 123.45, 9, 3, 0, 0)
-    assert tenant.Writes.parse("") is None
-    assert tenant.Writes.parse(page(failed="?")) is None
-    assert tenant.pauses("7 1200 450\n8 1900 101\n9\n") == [(12.0, 4.5), (19.0, 1.01)]
+    assert guest.Writes.parse(page()) == guest.Writes("a-b", 123.45, 9, 3, 0, 0)
+    assert guest.Writes.parse("") is None
+    assert guest.Writes.parse(page(failed="?")) is None
+    assert guest.pauses("7 1200 450\n8 1900 101\n9\n") == [(12.0, 4.5), (19.0, 1.01)]
     # What is read here is what the guest writes there.
-    assert f"places={tenant.PLACES}\n" in WRITES.replace(" ", "\n")
+    assert f"places={guest.PLACES}\n" in WRITES.replace(" ", "\n")
     assert all(f"\n{name} $" in WRITES for name in ("boot", "uptime", "written", "compared", "failed", "wrong"))
 
 
@@ -72,9 +78,18 @@ def test_another_start_and_an_error_end_it(told: dict[str, object], reason: str)
 
 def test_a_step_has_the_longest_pause_that_ended_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Told()
-    last = tenant.Writes("a-b", 60.0, 30, 20, 0, 0)
+    last = guest.Writes("a-b", 60.0, 30, 20, 0, 0)
     monkeypatch.setattr(cloud, "writes", lambda _blocks: last)
     monkeypatch.setattr(cloud, "page", lambda _name: "1 900 5000\n2 2000 700\n3 4000 1250\n")
-    step = tenant.Step("planned failover", 10.0)
+    step = guest.Step("planned failover", 10.0)
     cloud.end(step)
     assert (step.ended, step.pause) == (60.0, 12.5)
+
+
+def test_the_newest_whole_page_of_a_console_counts() -> None:
+    console = "noise\r\npage writes\r\nboot a\r\nend writes\r\npage pauses\r\nend pauses\r\n"
+    console += "page writes\r\nboot b\r\nwritten 2\r\nend writes\r\npage writes\r\nboot b\r\nwrit"
+
+    assert told(console, "writes") == "boot b\nwritten 2\n"
+    assert told(console, "pauses") == ""
+    assert told("boot", "writes") == ""
