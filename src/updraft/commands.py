@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -117,6 +116,9 @@ def close(site: Site, record: Record, results: Sequence[StageResult]) -> None:
         if result.reason and result.status != "skipped":
             print(f"\n{result.name}: {result.reason}")
     if record.status != "ok":
+        silent = {host for result in results for host, counts in result.hosts.items() if counts.unreachable}
+        if lines := consoles.told(site, record.began, silent):
+            print("\n" + "\n".join(lines))
         print(f"\n{record.status}. Ansible's whole output: {record.folder}")
 
 
@@ -126,7 +128,6 @@ def lab_up(site: Site, typed: list[str], *, raw: bool) -> int:
 
     lab.lab_of(site)
     _checked(site)
-    began = time.time()
     with site.lock():
         record = new_record(site.state / "artifacts", typed, None, [])
         with session_of(site, record, raw=raw) as session:
@@ -135,8 +136,6 @@ def lab_up(site: Site, typed: list[str], *, raw: bool) -> int:
     code = next((result.code or 1 for result in results if result.status not in ("ok", "skipped")), 0)
     if code == 0:
         print(f"\n{lab.summary(site, model(site))}")
-    elif complaints := consoles.told(site, began):
-        print("\n" + "\n".join(complaints))
     return code
 
 

@@ -1,26 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the consoles of a lab's machines tell when a run failed: a kernel that gave up, a machine that started again."""
+"""What the consoles of a lab's machines tell when a run failed: a kernel that gave up, a start, what was said last."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from updraft.site import Site
 
-#: How the kernel begins to say that it is lost, and how many lines of it are shown.
+#: How the kernel begins to say that it is lost, and how many lines of it are shown; how many of one that is silent.
 PANIC = re.compile(r"Kernel panic|\bOops:|\bBUG: |general protection fault|Out of memory:")
-LINES, BEFORE = 30, 4
+LINES, BEFORE, LAST = 30, 4, 15
 #: What a machine that boots by network says first.
 STARTED = "Open Source Network Boot Firmware"
 
 
-def told(site: Site, since: float) -> list[str]:
-    """Return what to show of each machine whose kernel gave up, or which started more than once, since a time."""
+def told(site: Site, since: float, silent: Collection[str] = ()) -> list[str]:
+    """Return what to show of each machine whose kernel gave up, or which started more than once, since a time.
+
+    Of the `silent` ones, those that could not be reached, what they said last is shown whatever that was.
+    """
     lines: list[str] = []
     for console in sorted(site.state.glob("machines/*/console.log")):
-        if console.stat().st_mtime >= since:
-            lines += _of(console.parent.name, console)
+        name = console.parent.name
+        found = _of(name, console) if console.stat().st_mtime >= since else []
+        if not found and name in silent:
+            last = console.read_text(errors="replace").replace("\r", "").splitlines()[-LAST:]
+            head = f"{name} could not be reached; its console ends with ({console}):"
+            found = [head, *(f"  {line}" for line in last)]
+        lines += found
     return lines
 
 

@@ -17,6 +17,9 @@ from pathlib import Path
 from updraft.report import Status, read_json, write_private
 from updraft.site import Refusal
 
+#: How a run's folder is named.
+STAMP = "%Y%m%dT%H%M%SZ"
+
 
 @dataclass(slots=True)
 class Record:
@@ -27,6 +30,12 @@ class Record:
     playbook: str | None = None
     arguments: list[str] = field(default_factory=list)
     status: Status | None = None  # None: it never came to its end
+
+    @property
+    def began(self) -> float:
+        """When the run began, in whole seconds since 1970: its folder's name."""
+        base = self.folder.name.split("-")[0]
+        return datetime.strptime(base, STAMP).replace(tzinfo=UTC).timestamp()
 
     def attempt(self, stage: str) -> Path:
         """A folder for one more attempt of a stage; it is made by ansible-runner."""
@@ -47,7 +56,7 @@ class Record:
 
 def new_record(artifacts: Path, command: list[str], playbook: str | None, arguments: list[str]) -> Record:
     """Begin a run's folder, named by the time (UTC)."""
-    base = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    base = datetime.now(UTC).strftime(STAMP)
     folder, number = artifacts / base, 1
     while folder.exists():
         number += 1

@@ -41,3 +41,11 @@ def test_what_was_said_before_the_run_is_not_told(tmp_path: Path) -> None:
     made = site(tmp_path, node1=PANIC)
     os.utime(made.state / "machines" / "node1" / "console.log", (1000, 1000))
     assert told(made, 2000.0) == []
+
+
+def test_what_a_machine_said_last_that_cannot_be_reached(tmp_path: Path) -> None:
+    made = site(tmp_path, node1="".join(f"line {number}\n" for number in range(40)), node2="all is well\n")
+    os.utime(made.state / "machines" / "node1" / "console.log", (1000, 1000))
+    lines = told(made, 2000.0, {"node1"})
+    assert lines[0].startswith("node1 could not be reached; its console ends with (")
+    assert lines[1:] == [f"  line {number}" for number in range(25, 40)]
