@@ -26,6 +26,7 @@ def up(context: Context) -> str:
     report = found(site(), "report.json")
     if not report["tenant"]:
         raise Failed("the run ended well, but no tenant's server is on record")
+    updraft(context, "run", INVENTORY, "storage_heal", limit=1200)
     updraft(context, "storage", INVENTORY, limit=300)
     return stage_seconds(report)
 

@@ -39,6 +39,8 @@ def up(context: Context) -> str:
     if os.geteuid() != 0:
         raise Skipped("only root can make the lab's networks and machines")
     updraft(context, "lab", "--inventory", INVENTORY, "up", limit=2400, show=True)
+    # The first copy of the empty disks goes on after that.
+    updraft(context, "run", INVENTORY, "storage_heal", limit=1200)
     updraft(context, "storage", INVENTORY, limit=300)
     return "the mirror is whole"
 
