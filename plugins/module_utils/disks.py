@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 #: The signature that a member of an array has.
@@ -135,6 +137,16 @@ def call(command: Sequence[str], limit: float = 300) -> str:
 def settle() -> None:
     """Wait until udev has seen what was changed."""
     call(["udevadm", "settle", "--timeout=30"])
+
+
+def wait_for(path: str | Path, *, there: bool = True, seconds: float = 30) -> None:
+    """Wait until udev has made a name, or has removed it: only that, and not for all that it has to do (`settle`).
+
+    After so many seconds it returns as well; who needs the name fails then, and says of what.
+    """
+    end = time.monotonic() + seconds
+    while os.path.lexists(path) != there and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def known_disks() -> list[str]:

@@ -248,6 +248,7 @@ def apply(action: Action, wanted: Sequence[Wanted]) -> None:
         write_record(target, portal, next(item.fields for item in wanted if item.target == target))
     elif action.kind == "create":
         log_in_at(target, portal)
+        settle()
     elif action.kind == "update":
         for session in sessions():
             if key_of(session.target, session.portal) == action.name:
@@ -255,6 +256,7 @@ def apply(action: Action, wanted: Sequence[Wanted]) -> None:
                 (SESSIONS / f"session{session.number}" / "recovery_tmo").write_text(seconds)
     else:
         logout(target, portal)
+        settle()
 
 
 def write_record(target: str, portal: str, fields: Mapping[str, str]) -> bool:
@@ -284,11 +286,10 @@ def forget(target: str, portal: str) -> None:
 
 
 def log_in_at(target: str, portal: str) -> None:
-    """Log in through one portal, of which there is a record, and wait for its devices. No error if that was done."""
+    """Log in through one portal, of which there is a record. No error if that was done."""
     if any(session.target == target and session.portal == portal for session in sessions()):
         return
     call(["iscsiadm", "-m", "node", "-T", target, "-p", portal, "--login"], LIMIT_SECONDS)
-    settle()
 
 
 def login(session: Wanted, *, luns: int = 0, wait: float = 15) -> dict[int, str]:
@@ -341,8 +342,6 @@ def logout(target: str, portal: str = "") -> bool:
     found = [session for session in sessions() if session.target == target and portal in ("", session.portal)]
     for session in found:
         call(["iscsiadm", "-m", "session", "-r", str(session.number), "--logout"], LIMIT_SECONDS)
-    if found:
-        settle()
     return bool(found)
 
 

@@ -88,12 +88,11 @@ class Lio:
         self._root.save_to_file()
 
     def apply(self, action: Action, wanted: Mapping[str, Fields]) -> None:
-        """Carry out one action of the plan, or save."""
+        """Carry out one action of the plan. The file for the next start has it after `save`, which takes long."""
         if action.what == "target" and action.kind == "delete":
             self._remove(action.name)
         elif action.what == "target":
             self._converge(action.name, wanted[action.name])
-        self.save()
 
     def _converge(self, iqn: str, wanted: Fields) -> None:
         rts = self._rts

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ansible_collections.updraft.cloud.plugins.module_utils import md_state
-from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError, call, settle
+from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError, call, settle, wait_for
 from ansible_collections.updraft.cloud.plugins.module_utils.md_state import (
     LIMIT_SECONDS,
     LINKS,
@@ -99,7 +99,7 @@ def assemble(name: str, uuid: str, devices: Sequence[str], *, degraded: bool = F
     _stop_if(lambda array: array.uuid == uuid and not array.active)
     command = ["mdadm", "--assemble", str(LINKS / name), f"--uuid={uuid}"]
     call([*command, *(["--run"] if degraded else []), *devices], LIMIT_SECONDS)
-    settle()
+    wait_for(LINKS / name)
     array = _running(name)
     for device in devices:
         if member_of(array, device) is None:
@@ -127,8 +127,8 @@ def _stop_if(chosen: Callable[[Array], bool]) -> bool:
                 if not left or any((md_state.SYS / array.kernel / "holders").glob("*")):
                     raise
                 time.sleep(PAUSE_SECONDS)
-    if found:
-        settle()
+        # Another one of that name would be given a second name beside it.
+        wait_for(LINKS / array.name, there=False)
     return bool(found)
 
 

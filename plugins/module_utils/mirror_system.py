@@ -117,6 +117,11 @@ class Machine:
         """Return the state of the session with the peer's leg as sysfs has it; empty where there is none."""
         return next((item.state for item in iscsi.sessions() if item.target == self.config.peer.target), "")
 
+    def get_ready(self) -> None:
+        """Have beforehand what would take time while nobody serves: the record of the peer's leg, and LIO's library."""
+        iscsi.write_record(self._wanted.target, self._wanted.portals[0], self._wanted.fields)
+        self.targets.lio()
+
     def log_in(self) -> Leg | None:
         """Log in to the peer's leg; None where it is not offered."""
         if self.session_state() == "LOGGED_IN":
@@ -261,8 +266,14 @@ class Machine:
 
     def deactivate_group(self) -> None:
         """Take the volumes away."""
-        if self.running() and self.config.group in lv.groups():
+        if not self.running():
+            return
+        try:
             lv.deactivate(self.config.group)
+        except disk.DisksError:
+            # Asked only now: each question to LVM costs those who wait for their volumes.
+            if self.config.group in lv.groups():
+                raise
 
     # What is offered.
 
@@ -317,7 +328,8 @@ class Machine:
         return [name for name in self.config.units if _is_active(name) == active]
 
     def start_units(self) -> list[str]:
-        """Start them. Nobody waits for them: the volumes are there already."""
+        """Start them. Nobody waits for them: the volumes are there already. The volume service reads LIO's file."""
+        self.targets.write_file()
         names = self._units(active=False)
         if names:
             disk.call(["systemctl", "start", "--no-block", *names])

@@ -64,6 +64,8 @@ class Targets:
         """Nothing is loaded yet."""
         self.config = config
         self._lio: Lio | None = None
+        #: Whether LIO's file does not have what is there.
+        self._unsaved = False
 
     def lio(self) -> Lio:
         """Return LIO, loaded."""
@@ -104,16 +106,27 @@ class Targets:
             if name not in wanted and not name.startswith(self.config.prefix) and self._of_group(fields)
         ]
         _prepare_mark(generation)
-        for action in actions:
-            lio.apply(action, wanted)
+        self._apply(actions, wanted)
         for name, value in NOPIN.items():
             (self._leg_folder / "acls" / self.config.peer.initiator / "attrib" / name).write_text(value)
+        self.write_file()
         return [str(action) for action in actions]
 
     def withdraw_leg(self) -> None:
         """Take the disks back."""
         if self._leg_folder.is_dir():
-            self.lio().apply(Action("delete", "target", self.config.leg_target), {})
+            self._apply([Action("delete", "target", self.config.leg_target)], {})
+
+    def _apply(self, actions: Sequence[Action], wanted: Mapping[str, Fields]) -> None:
+        for action in actions:
+            self.lio().apply(action, wanted)
+            self._unsaved = True
+
+    def write_file(self) -> None:
+        """Write LIO's file, once for all that was done, and when nobody waits for a volume any more."""
+        if self._unsaved:
+            self.lio().save()
+            self._unsaved = False
 
     # The volumes.
 
@@ -126,7 +139,7 @@ class Targets:
         return plan(desired(self.config.targets), Lio(load=False).read(), self.config.prefix)
 
     def make(self) -> list[str]:
-        """Offer the volumes: those of the model, and those of the volume service that were kept."""
+        """Offer the volumes: those of the model, and those of the volume service that were kept. See `write_file`."""
         wanted = desired(self.config.targets)
         lio = self.lio()
         busy = targets_in_use()
@@ -137,11 +150,9 @@ class Targets:
             if action.kind != "delete" or action.name not in busy
         ]
         with nonlocal_bind():
-            for action in actions:
-                lio.apply(action, wanted)
+            self._apply(actions, wanted)
             restored = self._restore(lio)
-        if restored or actions:
-            lio.save()
+        self._unsaved |= bool(restored)
         return [str(action) for action in actions] + [f"restore target {name}" for name in restored]
 
     def held(self) -> list[str]:
@@ -150,12 +161,8 @@ class Targets:
 
     def remove(self) -> None:
         """Offer nothing any more, but the leg if it is there."""
-        if not (CONFIGFS / ISCSI).is_dir():
-            return
-        lio = self.lio()
-        for name in lio.read():
-            if name != self.config.leg_target:
-                lio.apply(Action("delete", "target", name), {})
+        names = sorted(path.name for path in (CONFIGFS / ISCSI).glob("iqn.*"))
+        self._apply([Action("delete", "target", name) for name in names if name != self.config.leg_target], {})
 
     # Targets of the volume service.
 

@@ -153,6 +153,7 @@ def main() -> None:
 
     def carry_out(action: Action) -> None:
         lio.apply(action, wanted)
+        lio.save()
 
     run(module, actions, carry_out, hidden=SECRETS)
 

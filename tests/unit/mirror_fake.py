@@ -212,6 +212,9 @@ class FakeSystem:
     def own_members(self) -> list[Member]:
         return [self.disk.member]
 
+    def get_ready(self) -> None:
+        pass
+
     def log_in(self) -> Leg | None:
         other = self.world.other(self.name)
         if not self.logged_in and other.on and other.offers is not None and not self.world.apart:
