@@ -127,8 +127,9 @@ def _stop_if(chosen: Callable[[Array], bool]) -> bool:
                 if not left or any((md_state.SYS / array.kernel / "holders").glob("*")):
                     raise
                 time.sleep(PAUSE_SECONDS)
-        # Another one of that name would be given a second name beside it.
-        wait_for(LINKS / array.name, there=False)
+        if array.name:
+            # Another one of that name would be given a second name beside it.
+            wait_for(LINKS / array.name, there=False)
     return bool(found)
 
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,3 +74,15 @@ def test_a_disk_whose_group_has_others_is_not_wiped() -> None:
 def test_a_command_that_fails_says_why(command: list[str], said: str) -> None:
     with pytest.raises(disks.DisksError, match=said):
         disks.call(command, limit=0.2)
+
+
+def test_a_name_is_waited_for_until_it_is_there_or_gone(tmp_path: Path) -> None:
+    name = tmp_path / "volumes0"
+    threading.Timer(0.2, name.touch).start()
+    disks.wait_for(name)
+    assert name.exists()
+    threading.Timer(0.2, name.unlink).start()
+    disks.wait_for(name, there=False)
+    assert not name.exists()
+    # Not for ever: who needs it says then what is missing.
+    disks.wait_for(name, seconds=0.1)
