@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNTIME = Path("/run/updraft")
 PROGRAM = "/usr/local/sbin/updraft-mirror"
 BOOT_SECONDS = 300.0
+#: One connection to a machine serves for all commands until it is cut: each new one costs an emulated machine seconds.
+SHARED = ("ControlMaster=auto", "ControlPersist=300", "ServerAliveInterval=2", "ServerAliveCountMax=3")
 
 
 class Wrong(Exception):
@@ -56,6 +61,8 @@ class Machine:
         self.namespace = str(lab_of(site)["namespace"])
         self.pid_file = RUNTIME / self.namespace / name / "pid"
         self.words = self._words()
+        self._sockets = tempfile.TemporaryDirectory(prefix="updraft-drill-")
+        atexit.register(self.hang_up)
 
     def _pid(self) -> int:
         try:
@@ -85,7 +92,18 @@ class Machine:
         os.kill(pid, signal.SIGKILL)
         moment = time.time()
         wait(f"{self.name} is off", lambda: not Path("/proc", str(pid), "exe").exists(), 10, every=0.05)
+        self.hang_up()
         return moment
+
+    def hang_up(self) -> None:
+        """End the connection: of a machine that is off, nothing comes any more."""
+        words = [*ssh(self.site, self.name), "-O", "exit", "-o", f"ControlPath={self._socket}"]
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(words, capture_output=True, timeout=10, check=False)
+
+    @property
+    def _socket(self) -> str:
+        return os.path.join(self._sockets.name, "ssh")
 
     def start(self) -> None:
         """Switch it on."""
@@ -99,7 +117,8 @@ class Machine:
     def run(self, script: str, *, data: str = "", limit: float = 180) -> subprocess.CompletedProcess[str]:
         """Run a shell script on it, whatever comes of it."""
         words = [*ssh(self.site, self.name), script]
-        words[1:1] = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"]
+        options = ("BatchMode=yes", "ConnectTimeout=10", "LogLevel=ERROR", f"ControlPath={self._socket}", *SHARED)
+        words[1:1] = [word for option in options for word in ("-o", option)]
         try:
             return subprocess.run(words, input=data, capture_output=True, text=True, timeout=limit, check=False)
         except subprocess.TimeoutExpired:
