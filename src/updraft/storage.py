@@ -167,7 +167,8 @@ def _serving(status: Status) -> list[str]:
 
 def _progress(array: Status) -> str:
     share = 100 * array["done"] / array["total"]
-    return f"{array['name']}: {share:.0f}% copied, {array['done'] // 2048} of {array['total'] // 2048} MiB"
+    done = "compared" if array["action"] == "check" else "copied"
+    return f"{array['name']}: {share:.0f}% {done}, {array['done'] // 2048} of {array['total'] // 2048} MiB"
 
 
 def _drilled(drill: Status | None, now: datetime) -> str:

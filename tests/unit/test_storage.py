@@ -61,6 +61,9 @@ class TestProblems:
         status = serves(arrays=[copying])
         assert problems({"storage1": status, "storage2": leg()}) == [f"storage1: {copying['words']}"]
         assert "volumes0: 40% copied, 400 of 1000 MiB" in "\n".join(told({"storage1": status}, None, NOW))
+        # md compares both disks once a month; nothing is wrong then.
+        status = serves(arrays=[{**copying, "action": "check"}])
+        assert "volumes0: 40% compared, 400 of 1000 MiB" in "\n".join(told({"storage1": status}, None, NOW))
 
     def test_an_old_one_that_returned(self) -> None:
         old = serves(generation=2, up=False)
