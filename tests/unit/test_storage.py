@@ -17,7 +17,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 def array(**more: Any) -> Status:
     words = "volumes0 is on both servers"
-    return {"name": "volumes0", "whole": True, "words": words, "done": 0, "total": 0, **more}
+    return {"name": "volumes0", "action": "idle", "whole": True, "words": words, "done": 0, "total": 0, **more}
 
 
 def serves(**more: Any) -> Status:
