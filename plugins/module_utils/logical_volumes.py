@@ -109,9 +109,17 @@ def groups() -> list[str]:
 
 
 def activate(group: str) -> None:
-    """Make all volumes of a group available. Writes to a pool that is full wait, for as long as it takes."""
-    call(["vgchange", "--quiet", "--activate", "y", group])
+    """Make all volumes of a group available. Writes to a pool that is full wait, for as long as it takes.
+
+    Who watches the fill of the pool is told by `monitor`: that takes seconds, for which nobody has to wait.
+    """
+    call(["vgchange", "--quiet", "--activate", "y", "--ignoremonitoring", group])
     wait_for_room()
+
+
+def monitor(group: str) -> None:
+    """Have dmeventd watch the fill of the group's pool, which grows by its rules. No error if it does so already."""
+    call(["vgchange", "--quiet", "--monitor", "y", group])
 
 
 def patience(path: Path = NO_SPACE) -> int | None:

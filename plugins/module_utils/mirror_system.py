@@ -245,6 +245,7 @@ class Machine:
         if lv.only_when_told(config.group):
             changed.append(f"update autoactivation of {config.group}")
         lv.activate(config.group)
+        lv.monitor(config.group)
         changed += self.targets.prepare_state()
         actions = self._volumes()
         lv.apply(actions)
