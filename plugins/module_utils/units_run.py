@@ -85,7 +85,7 @@ def result_of(
 def reconcile(wanted: Sequence[Unit], *, timeout: float, coming: Sequence[str], check: bool) -> list[Step]:
     """Bring all units to their state; with `check`, only tell. Raises UnitsError."""
     names = [unit.name for unit in wanted]
-    statuses = show(names)
+    statuses = show([*names, *triggered(names)])
     if statuses is None and not check:
         raise UnitsError("systemd does not run on this machine, so no unit can be started")
     stale = False
@@ -103,6 +103,15 @@ def reconcile(wanted: Sequence[Unit], *, timeout: float, coming: Sequence[str], 
         is_settled = not any(step.operations for step in steps)
         await_all(steps, stamps, timeout, statuses if is_settled else None)
     return steps
+
+
+def triggered(names: Sequence[str]) -> list[str]:
+    """Return the services that these units start by themselves and that are not among them.
+
+    Nobody starts such a service, but systemd has to know its definition as it is now.
+    """
+    starts = [stem for name in names for stem, _, kind in [name.rpartition(".")] if kind in ("path", "timer", "socket")]
+    return [f"{stem}.service" for stem in starts if f"{stem}.service" not in names]
 
 
 def _read_new(wanted: Sequence[Unit], statuses: dict[str, Status]) -> tuple[dict[str, Status], bool]:

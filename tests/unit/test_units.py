@@ -339,3 +339,25 @@ def test_what_is_awaited_of_a_unit_that_somebody_else_starts(
 def test_a_masked_unit_cannot_be_left_to_somebody_else() -> None:
     with pytest.raises(ValueError, match="a masked unit cannot be started"):
         unit(state="kept", masked=True)
+
+
+def test_what_a_path_or_a_timer_starts_has_to_be_known_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert units_run.triggered(["a.path", "b.timer", "b.service", "c.socket", "d.service"]) == [
+        "a.service",
+        "c.service",
+    ]
+    told = {"a.path": "no", "a.service": "yes"}
+    called: list[str] = []
+
+    def call(*words: str, **_: object) -> tuple[int, str, str]:
+        called.append(" ".join(words[:2]))
+        names = words[words.index("--") + 1 :] if "--" in words else ()
+        text = "LoadState=loaded\nActiveState=active\nSubState=waiting\nUnitFileState=enabled\nNeedDaemonReload="
+        return 0, "\n\n".join(f"{text}{told[name]}\n" for name in names), ""
+
+    monkeypatch.setattr(units_run, "call", call)
+    unit = units.Unit("a.path")
+    monkeypatch.setattr(units, "read_stamp", lambda _name: units.stamp_of(unit))
+    steps = units_run.reconcile([unit], timeout=5, coming=(), check=False)
+    assert [step.operations for step in steps] == [()]
+    assert called.count("systemctl daemon-reload") == 1
