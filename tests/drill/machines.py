@@ -24,7 +24,7 @@ RUNTIME = Path("/run/updraft")
 PROGRAM = "/usr/local/sbin/updraft-mirror"
 BOOT_SECONDS = 300.0
 #: One connection to a machine serves for all commands until it is cut: each new one costs an emulated machine seconds.
-SHARED = ("ControlMaster=auto", "ControlPersist=300", "ServerAliveInterval=2", "ServerAliveCountMax=3")
+SHARED = ("ControlMaster=auto", "ControlPersist=300", "ServerAliveInterval=10", "ServerAliveCountMax=9")
 
 
 class Wrong(Exception):
