@@ -222,7 +222,8 @@ class Mirror:
         state = self.store.read()
         if state.role == "serving" and state.generation == generation and self.system.up():
             return self._done(state, [])
-        self.system.get_ready()
+        if state.role != "new":
+            self.system.get_ready()
         if off:
             self._session_ends()
         scene = self.scene(log_in=planned and state.role != "new", peer=off, ask=not planned)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from updraft.site import Site
@@ -21,26 +21,26 @@ def told(site: Site, since: float, silent: Collection[str] = ()) -> list[str]:
 
     Of the `silent` ones, those that could not be reached, what they said last is shown whatever that was.
     """
-    lines: list[str] = []
+    shown: list[str] = []
     for console in sorted(site.state.glob("machines/*/console.log")):
-        name = console.parent.name
-        found = _of(name, console) if console.stat().st_mtime >= since else []
+        name, is_new = console.parent.name, console.stat().st_mtime >= since
+        if not is_new and name not in silent:
+            continue
+        lines = console.read_text(errors="replace").replace("\r", "").splitlines()
+        found = _complaint(name, console, lines) if is_new else []
         if not found and name in silent:
-            last = console.read_text(errors="replace").replace("\r", "").splitlines()[-LAST:]
             head = f"{name} could not be reached; its console ends with ({console}):"
-            found = [head, *(f"  {line}" for line in last)]
-        lines += found
-    return lines
+            found = [head, *(f"  {line}" for line in lines[-LAST:])]
+        shown += found
+    return shown
 
 
-def _of(name: str, console: Path) -> list[str]:
-    text = console.read_text(errors="replace").replace("\r", "")
-    lines = text.splitlines()
+def _complaint(name: str, console: Path, lines: Sequence[str]) -> list[str]:
     first = next((number for number, line in enumerate(lines) if PANIC.search(line)), None)
     if first is not None:
         shown = lines[max(0, first - BEFORE) : first + LINES]
         return [f"{name}: its kernel complained ({console}):", *(f"  {line}" for line in shown)]
-    starts = text.count(STARTED)
+    starts = sum(line.count(STARTED) for line in lines)
     if starts > 1:
         return [f"{name}: started {starts} times since it was switched on ({console})"]
     return []

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from machines import ROOT, Machine, Refused, Wrong, keep, wait
+from machines import ROOT, Machine, Refused, Wrong, keep, servers_of, serving, wait
 
 from updraft.site import find_site
 
@@ -73,16 +73,20 @@ class Guest(ABC):
     def __init__(self, inventory: str) -> None:
         self.inventory = inventory
         self.site = find_site(inventory, ROOT)
-        self.servers = {name: Machine(self.site, name) for name in self.site.cloud["volumes"]["mirror"]["legs"]}
+        self.servers = servers_of(self.site)
         self.steps: list[Step] = []
         self.first: Writes | None = None
 
     def updraft(self, *words: str) -> None:
-        """Run ./updraft. Raises Wrong with its last lines."""
-        command = [str(ROOT / "updraft"), *words]
-        print(f"$ ./updraft {' '.join(words)}", flush=True)
+        """Run ./updraft. Raises Wrong."""
+        self.command(str(ROOT / "updraft"), *words)
+
+    def command(self, program: str, *words: str) -> None:
+        """Run a program of the controller. Raises Wrong with its last lines."""
+        told = " ".join((Path(program).name, *words))
+        print(f"$ {told}", flush=True)
         run = subprocess.run(
-            command,
+            [program, *words],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -92,7 +96,7 @@ class Guest(ABC):
         )
         if run.returncode:
             end = "\n".join((run.stdout + run.stderr).rstrip().splitlines()[-40:])
-            raise Wrong(f"./updraft {' '.join(words)}: exit code {run.returncode}\n{end}")
+            raise Wrong(f"{told}: exit code {run.returncode}\n{end}")
 
     def play(self, playbook: str, *variables: str) -> None:
         """Run a playbook on the site."""
@@ -152,20 +156,8 @@ class Guest(ABC):
     # The storage.
 
     def serving(self) -> Machine:
-        """The server that serves, by the word of the servers."""
-
-        def look() -> Machine | None:
-            for machine in self.servers.values():
-                try:
-                    found = machine.mirror("status")
-                except (Wrong, Refused):
-                    continue
-                if found["role"] == "serving" and found["up"]:
-                    return machine
-            return None
-
-        found: Machine = wait("somebody serves", look, GUEST_SECONDS)
-        return found
+        """The server that serves."""
+        return serving(self.servers, GUEST_SECONDS)
 
     def begin(self, kind: str) -> Step:
         """Begin a step."""

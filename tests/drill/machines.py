@@ -47,6 +47,28 @@ def wait(what: str, holds: Callable[[], Any], seconds: float, *, every: float = 
         time.sleep(every)
 
 
+def servers_of(site: Site) -> dict[str, Machine]:
+    """The two storage servers of a site's lab, by name."""
+    return {name: Machine(site, name) for name in site.cloud["volumes"]["mirror"]["legs"]}
+
+
+def serving(servers: Mapping[str, Machine], seconds: float) -> Machine:
+    """The server that serves now, by the word of the servers; waited for. Raises Wrong."""
+
+    def look() -> Machine | None:
+        for machine in servers.values():
+            try:
+                found = machine.mirror("status")
+            except (Wrong, Refused):
+                continue
+            if found["role"] == "serving" and found["up"]:
+                return machine
+        return None
+
+    found: Machine = wait("somebody serves", look, seconds)
+    return found
+
+
 def keep(report: Path, found: Mapping[str, Any]) -> None:
     """Write down what a drill found."""
     report.parent.mkdir(parents=True, exist_ok=True)

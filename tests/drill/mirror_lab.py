@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from machines import ROOT, Machine, Refused, Wrong, wait
+from machines import ROOT, Machine, Refused, Wrong, servers_of, serving, wait
 
 from updraft.drill_report import pause_of
 from updraft.site import find_site
@@ -51,9 +51,7 @@ class MirrorLab:
     def __init__(self, inventory: str, mib: int = MIB, rate: int = RATE) -> None:
         site = find_site(inventory, ROOT)
         self.node = Machine(site, "node1")
-        self.servers: dict[str, Machine] = {
-            name: Machine(site, name) for name in site.cloud["volumes"]["mirror"]["legs"]
-        }
+        self.servers = servers_of(site)
         self.mib, self.rate = mib, rate
         self.cuts: list[Cut] = []
         self.pending: list[Cut] = []
@@ -63,19 +61,8 @@ class MirrorLab:
     # Who is who.
 
     def serving(self) -> str:
-        """The server that serves now, by the word of the servers."""
-
-        def look() -> str | None:
-            for name, machine in self.servers.items():
-                try:
-                    found = machine.mirror("status")
-                except (Wrong, Refused):
-                    continue
-                if found["role"] == "serving" and found["up"]:
-                    return name
-            return None
-
-        return str(wait("somebody serves", look, WHOLE_SECONDS))
+        """The name of the server that serves."""
+        return serving(self.servers, WHOLE_SECONDS).name
 
     def pair(self) -> tuple[Machine, Machine]:
         """The one that serves, and the leg."""

@@ -276,7 +276,7 @@ def course(filling: Filling) -> None:
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Do it all; what was found."""
-    lab = MirrorLab(given.inventory)
+    lab = MirrorLab(given.inventory, rate=100)
     filling = Filling(given.inventory, lab, given.hold)
     found: dict[str, Any] = {"problem": "", "mismatches": [], "files": {}}
     began = time.time()

@@ -9,13 +9,12 @@ would name it to virsh; see guest.py for what its guest does meanwhile. What it 
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from guest import Guest, main
-from machines import ROOT, Machine, Wrong
+from machines import Machine, Wrong
 
 from ansible_collections.updraft.cloud.plugins.module_utils.guest_image import COMMAND_LINE
 
@@ -92,10 +91,7 @@ class VirshMachine(Guest):
     def guest_image(self) -> str:
         """Have the node make the tiny guest from its own kernel; the archive."""
         ansible = str(Path(sys.executable).with_name("ansible"))
-        words = [ansible, self.node.name, "-i", self.inventory, "-m", "updraft.cloud.guest_image"]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-        if done.returncode:
-            raise Wrong(f"{self.node.name} cannot make the tiny guest: {done.stdout}{done.stderr}")
+        self.command(ansible, self.node.name, "-i", self.inventory, "-m", "updraft.cloud.guest_image")
         return self.node.must("ls -t /var/cache/updraft/guest/*.tar | head -n 1").strip()
 
     def page(self, name: str) -> str:

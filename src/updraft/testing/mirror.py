@@ -8,7 +8,7 @@ import os
 from updraft.site import ROOT, Site, find_site
 from updraft.testing.base import Check, Context, Failed, Skipped
 from updraft.testing.live import stage_seconds, updraft
-from updraft.testing.storage import drilled, found, second_run, taken_down, went_on
+from updraft.testing.storage import drilled, found, second_run, taken_down, went_on, whole
 
 INVENTORY = "inventories/lab-mirror"
 
@@ -26,8 +26,7 @@ def up(context: Context) -> str:
     report = found(site(), "report.json")
     if not report["tenant"]:
         raise Failed("the run ended well, but no tenant's server is on record")
-    updraft(context, "run", INVENTORY, "storage_heal", limit=1200)
-    updraft(context, "storage", INVENTORY, limit=300)
+    whole(context, INVENTORY)
     return stage_seconds(report)
 
 

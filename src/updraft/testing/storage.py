@@ -39,10 +39,14 @@ def up(context: Context) -> str:
     if os.geteuid() != 0:
         raise Skipped("only root can make the lab's networks and machines")
     updraft(context, "lab", "--inventory", INVENTORY, "up", limit=2400, show=True)
-    # The first copy of the empty disks goes on after that.
-    updraft(context, "run", INVENTORY, "storage_heal", limit=1200)
-    updraft(context, "storage", INVENTORY, limit=300)
+    whole(context, INVENTORY)
     return "the mirror is whole"
+
+
+def whole(context: Context, inventory: str) -> None:
+    """Wait until the first copy of the empty disks, which goes on after `lab up`, has come to its end."""
+    updraft(context, "run", inventory, "storage_heal", limit=1200)
+    updraft(context, "storage", inventory, limit=300)
 
 
 def again(context: Context) -> str:
