@@ -18,9 +18,10 @@ TAP = "boot-test"
 FIRMWARE = Path("/usr/share/OVMF")
 #: A boot takes 40 s on a computer without KVM that does nothing else.
 LIMIT = 300
+#: With one processor: under emulation, QEMU 7.2 now and then loses the timer of a second one while the kernel starts.
 MACHINE = (
     *("-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg,thread=multi"),
-    *("-cpu", "max", "-smp", "2", "-m", "1024M", "-no-reboot", "-device", "virtio-rng-pci"),
+    *("-cpu", "max", "-m", "1024M", "-no-reboot", "-device", "virtio-rng-pci"),
 )
 
 
