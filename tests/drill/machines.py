@@ -83,6 +83,7 @@ class Machine:
         self.namespace = str(lab_of(site)["namespace"])
         self.pid_file = RUNTIME / self.namespace / name / "pid"
         self.words = self._words()
+        self.cuts = 0
         self._sockets = tempfile.TemporaryDirectory(prefix="updraft-drill-")
         atexit.register(self.hang_up)
 
@@ -112,6 +113,7 @@ class Machine:
         if self._command(pid) != self.words:
             raise Wrong(f"process {pid} is not the machine {self.name}")
         os.kill(pid, signal.SIGKILL)
+        self.cuts += 1
         moment = time.time()
         wait(f"{self.name} is off", lambda: not Path("/proc", str(pid), "exe").exists(), 10, every=0.05)
         self.hang_up()

@@ -32,10 +32,12 @@ WHOLE_SECONDS = 600.0
 
 @dataclass(slots=True)
 class Cut:
-    """One cut and what came of it; `seconds` are its parts, `refused` what had to be refused and was."""
+    """One cut and what came of it. `machines`: how often one lost its power; `seconds`: its parts; `refused`: what had
+    to be refused and was."""
 
     number: int
     kind: str
+    machines: int = 0
     moment: float = 0.0
     word: float = 0.0
     until: float = 0.0
@@ -59,6 +61,10 @@ class MirrorLab:
         self.shift = 0.0
 
     # Who is who.
+
+    def killed(self) -> int:
+        """How often a server has lost its power here."""
+        return sum(machine.cuts for machine in self.servers.values())
 
     def serving(self) -> str:
         """The name of the server that serves."""
@@ -158,13 +164,13 @@ class MirrorLab:
         )
         return sum(int(line) for line in text.split())
 
-    def files(self) -> dict[str, int]:
+    def files(self) -> dict[str, Any]:
         """End the writing of files; check the file system and each file that was acknowledged."""
         self.node.must(f"systemctl stop {WRITER}", limit=400)
         self.node.must(f"umount {FOLDER}/fs", limit=300)
         self.node.must(f"fsck.ext4 -f -n {FILES}", limit=600)
         self.node.must(f"mount -o ro {FILES} {FOLDER}/fs")
-        found: dict[str, int] = json.loads(
+        found: dict[str, Any] = json.loads(
             self.node.must(f"python3 {FOLDER}/files.py check {FOLDER}/fs {FOLDER}/files.log", limit=600)
         )
         self.node.must(f"umount {FOLDER}/fs")

@@ -3,6 +3,8 @@
 
     PYTHONPATH=src:. .updraft/venv/bin/python tests/drill/power_cuts.py --cuts 100
 
+What was found is written down after each comparison; --resume goes on from there, with the seed and the kinds of then.
+
 A cut is a SIGKILL of the machine's QEMU: its memory is gone, what its disk had acknowledged stays (the disks of a lab
 are files of this computer: a volatile cache of a real disk is not simulated). Kinds of cuts, in an order by chance:
 
@@ -13,12 +15,14 @@ are files of this computer: a volatile cache of a real disk is not simulated). K
   serving-resync the one that serves, while the leg is brought up to date: promoting that one has to be refused
   rack          both at once
 
-node1 writes all the while, see mirror_lab.py.
+Kinds with "resync" and "rack" cut the power of two machines, or of one twice. node1 writes all the while, see
+mirror_lab.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -65,6 +69,7 @@ class Series(MirrorLab):
         serving, leg = self.whole()
         time.sleep(after)
         made = Cut(len(self.cuts) + 1, kind)
+        before = self.killed()
         ways: dict[str, Callable[[Cut, Machine, Machine], None]] = {
             "leg": self._leg,
             "serving": self._serving,
@@ -77,6 +82,7 @@ class Series(MirrorLab):
         self.whole()
         made.until = time.time()
         made.seconds["whole"] = round(made.until - made.moment, 1)
+        made.machines = self.killed() - before
         self.cuts.append(made)
         self.pending.append(made)
         return made
@@ -171,34 +177,54 @@ class Series(MirrorLab):
             raise Wrong(f"{serving.name} returned, and another one serves")
 
 
+def earlier(report: Path) -> dict[str, Any]:
+    """What a series found that is gone on with. Raises Wrong."""
+    try:
+        found: dict[str, Any] = json.loads(report.read_text())
+    except (OSError, ValueError) as error:
+        raise Wrong(f"nothing to go on with: {error}") from None
+    if bad(found):
+        raise Wrong(f"{report}: that series failed: {found['problem'] or 'see there'}")
+    return found
+
+
+def turns(given: argparse.Namespace, found: dict[str, Any], series: Series) -> None:
+    """Make the cuts that are missing, and write down what was found whenever everything was compared. Raises Wrong."""
+    missing = schedule(given.cuts, found["seed"], found["kinds"])[len(series.cuts) :]
+    began = time.time() - found["seconds"]
+    for start in range(0, len(missing), given.every):
+        series.prepare()
+        series.load()
+        for kind, after in missing[start : start + given.every]:
+            made = series.cut(kind, after)
+            clock = time.strftime("%H:%M:%S")
+            print(f"{clock} cut {made.number}: {kind}: {made.seconds} {made.refused[:80]}", flush=True)
+        series.compare()
+        found["mismatches"].append(series.scrub())
+        for name, count in series.files().items():
+            found["files"][name] = found["files"].get(name, type(count)()) + count
+        found |= {"seconds": round(time.time() - began), "load": series.totals}
+        found["cuts"] = [asdict(one) for one in series.cuts]
+        found["lost"] = series.totals["wrong"] + found["files"]["wrong"]
+        keep(given.report, found)
+        print(f"         {series.totals}, sectors that differ: {found['mismatches'][-1]}", flush=True)
+
+
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Make the cuts; what was found. Raises Wrong."""
     series = Series(given.inventory, given.mib, given.rate)
-    found: dict[str, Any] = {"seed": given.seed, "mismatches": [], "files": {}, "problem": ""}
-    began = time.time()
+    new = {"seed": given.seed, "kinds": given.kinds, "mismatches": [], "files": {}, "problem": "", "seconds": 0}
+    found = earlier(given.report) if given.resume else {**new, "load": series.totals, "cuts": [], "lost": 0}
+    series.totals = found["load"]
+    series.cuts = [Cut(**one) for one in found["cuts"]]
+    print(f"seed {found['seed']}, {len(series.cuts)} cuts made", flush=True)
     try:
-        series.prepare()
-        series.load()
-        for number, (kind, after) in enumerate(schedule(given.cuts, given.seed, given.kinds), start=1):
-            made = series.cut(kind, after)
-            print(f"{time.strftime('%H:%M:%S')} cut {number}: {kind}: {made.seconds} {made.refused[:80]}", flush=True)
-            if number % given.every == 0 or number == given.cuts:
-                series.compare()
-                found["mismatches"].append(series.scrub())
-                print(f"         {series.totals}, sectors that differ: {found['mismatches'][-1]}", flush=True)
-                if number < given.cuts:
-                    series.load()
-        found["files"] = series.files()
+        turns(given, found, series)
     except (Wrong, Refused) as error:
-        found["problem"] = f"{type(error).__name__}: {error}"
+        found |= {"problem": f"{type(error).__name__}: {error}", "load": series.totals}
+        found["cuts"] = [asdict(one) for one in series.cuts]
     finally:
         series.tidy()
-    found |= {
-        "seconds": round(time.time() - began),
-        "load": series.totals,
-        "cuts": [asdict(one) for one in series.cuts],
-    }
-    found["lost"] = series.totals["wrong"] + found["files"].get("wrong", 0)
     print("\n".join(["", *table(series.cuts)]) if series.cuts else "no cut was made")
     return found
 
@@ -214,15 +240,16 @@ def main() -> int:
     parser.add_argument("--mib", type=int, default=MIB, help="MiB of each of the two areas that are written to")
     parser.add_argument("--rate", type=int, default=RATE, help="writes a second")
     parser.add_argument("--report", type=Path, default=ROOT / ".updraft" / "power-cuts.json")
+    parser.add_argument("--resume", action="store_true", help="go on with the series of the report")
     given = parser.parse_args()
-    print(f"seed {given.seed}", flush=True)
     try:
         found = run(given)
     except Wrong as wrong:
         print(wrong)
         return 2
     keep(given.report, found)
-    print(f"{len(found['cuts'])} cuts\n{verdict(found, given.report)}")
+    machines = sum(one["machines"] for one in found["cuts"])
+    print(f"{len(found['cuts'])} cuts, {machines} times the power of a machine\n{verdict(found, given.report)}")
     return 1 if bad(found) else 0
 
 

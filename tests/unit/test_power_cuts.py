@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from pathlib import Path
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "drill"))
 
 from files import check
+from machines import Wrong
 from mirror_lab import Cut, bad, verdict
-from power_cuts import KINDS, schedule, table
+from power_cuts import KINDS, earlier, schedule, table
 
 
 def test_every_kind_in_turn_and_the_same_for_the_same_seed() -> None:
@@ -49,3 +53,17 @@ def test_what_a_drill_found_is_bad_when_anything_is(tmp_path: Path) -> None:
     for one in worse:
         assert bad(good | one)
         assert "FAILED" in verdict(good | one, tmp_path)
+
+
+def test_a_series_goes_on_where_nothing_was_lost(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    load = {"written": 9, "compared": 9, "failed": 0, "kernel_errors": 0}
+    good = {"load": load, "lost": 0, "files": {}, "mismatches": [0], "problem": "", "seconds": 1, "cuts": []}
+
+    with pytest.raises(Wrong, match="nothing to go on with"):
+        earlier(report)
+    report.write_text(json.dumps(good))
+    assert earlier(report) == good
+    report.write_text(json.dumps(good | {"problem": "Wrong: storage1 answers: not within 300 s"}))
+    with pytest.raises(Wrong, match="that series failed: Wrong: storage1 answers"):
+        earlier(report)
