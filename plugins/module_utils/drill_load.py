@@ -64,6 +64,8 @@ class Area:
 def command(area: Area, number: int, prefix: Path, *, read_only: bool) -> list[str]:
     """Return fio's command line for a round, or for one more reading of what the round wrote."""
     words = ["fio", "--name=canary", f"--filename={area.device}", "--ioengine=libaio", "--direct=1", f"--bs={BLOCK}"]
+    # Each write asks to be kept, as those of virtual machines do.
+    words += ["--sync=dsync"]
     words += [f"--offset={area.offset}", f"--size={area.size}", f"--iodepth={area.depth}", "--allow_file_create=0"]
     words += [f"--rw={'read' if read_only else 'randwrite'}", "--do_verify=1", "--verify_fatal=0", "--verify_dump=0"]
     # The round and the place: a block of another round, or from elsewhere, differs.

@@ -36,6 +36,8 @@ MODULES = ("raid1", "iscsi_tcp", "dm_thin_pool", "target_core_mod", "target_core
 CHAP = {"user": "bench", "password": "bench-one-way-12", "mutual_user": "hcneb", "mutual_password": "bench-way-back-3"}
 MEASURES = {
     "random": ["--rw=randwrite", "--bs=4k", "--iodepth=32"],
+    # As virtual machines write: each asks to be kept.
+    "durable": ["--rw=randwrite", "--bs=4k", "--iodepth=32", "--sync=dsync"],
     "latency": ["--rw=randwrite", "--bs=4k", "--iodepth=1"],
     "sequential": ["--rw=write", "--bs=1M", "--iodepth=4"],
 }

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 #: Unit of each measure, and what it is, for people.
-UNITS = {"random": "IOPS", "latency": "ms", "sequential": "MiB/s"}
-TITLES = {"random": "4k QD32", "latency": "4k QD1 p99", "sequential": "1 MiB seq"}
+UNITS = {"random": "IOPS", "durable": "IOPS", "latency": "ms", "sequential": "MiB/s"}
+TITLES = {"random": "4k QD32", "durable": "4k QD32 FUA", "latency": "4k QD1 p99", "sequential": "1 MiB seq"}
 DISK, ALONE, PLAIN = "disk", "iscsi", "mirror"
 #: The bounds: of the mirror against iSCSI alone, of its bitmap against none, of what a resynchronization copies.
 SEQUENTIAL, RANDOM, BITMAP, COPIED = 0.9, 0.6, 0.9, 2.0
@@ -39,7 +39,7 @@ def figure(measure: str, job: Mapping[str, Any]) -> float:
     write = job["write"]
     if job.get("error") or not write["total_ios"]:
         raise ValueError(f"{measure}: fio wrote {write['total_ios']} times, error {job.get('error')}")
-    if measure == "random":
+    if measure in ("random", "durable"):
         return float(write["iops"])
     if measure == "sequential":
         return float(write["bw_bytes"]) / MIB

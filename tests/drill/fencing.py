@@ -35,7 +35,7 @@ from typing import Any
 import yaml
 from fake_redfish import Board, Mood, serving
 from machines import ROOT, Machine, Refused, Wrong, keep, wait
-from mirror_lab import INVENTORY, MIB, RATE, Cut, MirrorLab, bad, verdict
+from mirror_lab import INVENTORY, MIB, RATE, Cut, MirrorLab, bad, lost, verdict
 
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.inventory import read
 from updraft import vault
@@ -272,7 +272,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     """Make the cases; what was found. Raises Wrong."""
     site, password = find_site(given.inventory, ROOT), secrets.token_urlsafe(16)
     lab = MirrorLab(given.inventory, given.mib, given.rate)
-    found: dict[str, Any] = {"problem": "", "cases": [], "files": {}}
+    found: dict[str, Any] = {"problem": "", "cases": [], "checked": {}}
     began = time.time()
     with fenced_site(site, password) as fenced:
         fencing = Fencing(fenced, lab, password)
@@ -286,7 +286,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
                     fencing.refused(kind)
                 print(f"{time.strftime('%H:%M:%S')} {fencing.cases[-1]}", flush=True)
             fencing.compare()
-            found["files"] = lab.files()
+            found["checked"] = lab.checked()
         except (Wrong, Refused, Refusal, OSError, subprocess.SubprocessError) as error:
             found["problem"] = f"{type(error).__name__}: {error}"
         finally:
@@ -294,7 +294,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
             lab.tidy()
     found |= {"seconds": round(time.time() - began), "load": lab.totals}
     found["cases"] = [asdict(case) for case in fencing.cases]
-    found["lost"] = lab.totals["wrong"] + found["files"].get("wrong", 0)
+    found["lost"] = lost(found)
     return found
 
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab of inventories/lab-storage under checked writes: node1 writes, and everything is compared in the end.
 
-By fio with a check of each round on the volume web, and by files with fsync on the volume db.
+By fio with a check of each round on the volume web, on which new places are written to as well (places.py), and by
+files with fsync on the volume db (files.py). All of them write as virtual machines do, with the disk settings of
+docs/storage.md: the file system stands on QEMU's way to the volume. Nothing of the volumes is allocated in the pool
+when that begins.
 """
 
 from __future__ import annotations
@@ -21,8 +24,11 @@ from updraft.site import find_site
 INVENTORY = "inventories/lab-storage"
 RAW, FILES = "/dev/updraft/vms/web", "/dev/updraft/vms/db"
 FOLDER, UNIT, WRITER = "/var/lib/updraft/cuts", "power-cuts-load", "power-cuts-files"
+PLACES, QEMU, DISK = "power-cuts-places", "power-cuts-qemu", "/dev/nbd0"
+#: The same volumes on the server that serves.
+LOCAL = "/dev/volumes/pool-vms-web /dev/volumes/pool-vms-db"
 LOAD = ROOT / "plugins/module_utils/drill_load.py"
-FILE_WRITER = Path(__file__).with_name("files.py")
+FILE_WRITER, PLACE_WRITER = (Path(__file__).with_name(name) for name in ("files.py", "places.py"))
 LABEL = "power-cuts"
 #: MiB of each of the two areas that are written to, and writes a second.
 MIB, RATE = 8, 40
@@ -59,6 +65,7 @@ class MirrorLab:
         self.pending: list[Cut] = []
         self.totals = {"rounds": 0, "written": 0, "compared": 0, "wrong": 0, "failed": 0, "kernel_errors": 0}
         self.shift = 0.0
+        self.new_places = False
 
     # Who is who.
 
@@ -96,20 +103,41 @@ class MirrorLab:
 
     # The load.
 
-    def prepare(self) -> None:
-        """Begin from a whole mirror, and an empty file system on the second volume."""
-        self.whole()
-        self.node.must(f"systemctl stop {UNIT} {WRITER} 2>/dev/null; umount {FILES} 2>/dev/null; mkdir -p {FOLDER}/fs")
+    def prepare(self, *, places: bool = True) -> None:
+        """Begin from a whole mirror, with volumes on which nothing is, and an empty file system on the second one.
+
+        places: whether new places of the first volume are written to.
+        """
+        serving, _leg = self.whole()
+        self.end_writers()
         held = self.node.run(f"blkid -o value -s LABEL {FILES} || true").stdout.strip()
         kind = self.node.run(f"blkid -o value -s TYPE {FILES} || true").stdout.strip()
         if kind and held != LABEL:
             raise Wrong(f"{FILES} holds {kind}: these cuts are for a lab whose volumes hold nothing")
-        self.node.must(f"mkfs.ext4 -q -F -L {LABEL} {FILES} && mount {FILES} {FOLDER}/fs")
-        for path in (LOAD, FILE_WRITER):
-            self.node.must(f"cat > {FOLDER}/{path.name}", data=path.read_text())
+        serving.must(f"for one in {LOCAL}; do blkdiscard --force $one; done")
         self.node.must(
-            f"systemd-run --quiet --collect --unit={WRITER} -p KillMode=mixed -p TimeoutStopSec=300"
-            f" python3 {FOLDER}/files.py write {FOLDER}/fs {FOLDER}/files.log"
+            f"mkdir -p {FOLDER}/fs; modprobe nbd; systemd-run --quiet --collect --unit={QEMU} qemu-nbd --format=raw"
+            f" --cache=directsync --aio=native --connect={DISK} {FILES};"
+            f" for i in $(seq 100); do [ $(cat /sys/block/{DISK[5:]}/size) -gt 0 ] && break; sleep 0.2; done;"
+            f" mkfs.ext4 -q -F -L {LABEL} {DISK} && mount {DISK} {FOLDER}/fs"
+        )
+        for path in (LOAD, FILE_WRITER, PLACE_WRITER):
+            self.node.must(f"cat > {FOLDER}/{path.name}", data=path.read_text())
+        self.new_places = places
+        writers = [(WRITER, f"files.py write {FOLDER}/fs {FOLDER}/files.log")]
+        writers += [(PLACES, f"places.py write {RAW} {FOLDER}/places.log")] if places else []
+        for unit, words in writers:
+            self.node.must(
+                f"systemd-run --quiet --collect --unit={unit} -p KillMode=mixed -p TimeoutStopSec=300"
+                f" python3 {FOLDER}/{words}"
+            )
+
+    def end_writers(self) -> None:
+        """Nobody writes any more, and the volumes are free."""
+        self.node.run(
+            f"systemctl stop {UNIT} {WRITER} {PLACES}; umount {FOLDER}/fs; qemu-nbd --disconnect {DISK};"
+            f" systemctl stop {QEMU}",
+            limit=400,
         )
 
     def load(self) -> None:
@@ -137,6 +165,7 @@ class MirrorLab:
                 cut.after_word = round(max(waits, default=(0, began))[1] - self.shift - cut.word, 1)
         self.pending = []
         device = self.node.must(f"basename $(readlink -f {RAW}); basename $(readlink -f {FILES})").split()
+        device.append(DISK[5:])
         pattern = "|".join(rf"\b{name}\b" for name in device)
         text = self.node.run(
             f"journalctl -k -q -o cat | grep -iE 'I/O error|EXT4-fs error' | grep -cE '{pattern}'"
@@ -147,11 +176,11 @@ class MirrorLab:
 
     def scrub(self) -> int:
         """Compare both disks, with nothing written meanwhile; sectors that differ."""
-        self.node.must(f"systemctl kill -s STOP {WRITER}; sync -f {FOLDER}/fs")
+        self.node.must(f"systemctl kill -s STOP {WRITER}; systemctl kill -s STOP {PLACES}; sync -f {FOLDER}/fs")
         try:
             return self.differing()
         finally:
-            self.node.must(f"systemctl kill -s CONT {WRITER}")
+            self.node.must(f"systemctl kill -s CONT {WRITER}; systemctl kill -s CONT {PLACES}")
 
     def differing(self) -> int:
         """Have md compare both disks; sectors that differ, those included that are written meanwhile."""
@@ -164,16 +193,17 @@ class MirrorLab:
         )
         return sum(int(line) for line in text.split())
 
-    def files(self) -> dict[str, Any]:
-        """End the writing of files; check the file system and each file that was acknowledged."""
-        self.node.must(f"systemctl stop {WRITER}", limit=400)
-        self.node.must(f"umount {FOLDER}/fs", limit=300)
-        self.node.must(f"fsck.ext4 -f -n {FILES}", limit=600)
-        self.node.must(f"mount -o ro {FILES} {FOLDER}/fs")
-        found: dict[str, Any] = json.loads(
-            self.node.must(f"python3 {FOLDER}/files.py check {FOLDER}/fs {FOLDER}/files.log", limit=600)
-        )
-        self.node.must(f"umount {FOLDER}/fs")
+    def checked(self) -> dict[str, dict[str, Any]]:
+        """End the writing of files and to new places; check the file system, and all that was acknowledged."""
+        self.node.must(f"systemctl stop {WRITER} && umount {FOLDER}/fs && fsck.ext4 -f -n {DISK}", limit=900)
+        self.node.must(f"mount -o ro {DISK} {FOLDER}/fs")
+        checks = {"files": f"files.py check {FOLDER}/fs {FOLDER}/files.log"}
+        if self.new_places:
+            self.node.must(f"systemctl stop {PLACES}", limit=400)
+            checks["places"] = f"places.py check {RAW} {FOLDER}/places.log"
+        found: dict[str, dict[str, Any]] = {
+            name: json.loads(self.node.must(f"python3 {FOLDER}/{words}", limit=900)) for name, words in checks.items()
+        }
         return found
 
     def tidy(self) -> None:
@@ -181,7 +211,13 @@ class MirrorLab:
         for machine in self.servers.values():
             if not machine.running():
                 machine.start()
-        self.node.run(f"systemctl kill -s KILL {UNIT} {WRITER}; sleep 1; umount {FOLDER}/fs", limit=60)
+        self.node.run(f"systemctl kill -s KILL {UNIT} {WRITER} {PLACES}; sleep 1", limit=60)
+        self.end_writers()
+
+
+def lost(found: Mapping[str, Any]) -> int:
+    """How much of what was acknowledged a drill did not find again."""
+    return int(found["load"]["wrong"] + sum(one["wrong"] for one in found["checked"].values()))
 
 
 def bad(found: Mapping[str, Any]) -> bool:
@@ -198,7 +234,7 @@ def verdict(found: Mapping[str, Any], report: Path) -> str:
         (
             f"\n{found['seconds']} s: {load['written']} writes acknowledged, {load['compared']} compared,"
             f" {found['lost']} lost, {load['failed']} failed, {load['kernel_errors']} errors of the kernel;"
-            f" files {found['files']}; sectors that differ {found.get('mismatches', [])}",
+            f" {found['checked']}; sectors that differ {found.get('mismatches', [])}",
             found["problem"],
             f"{'FAILED' if bad(found) else 'nothing was lost'}: {report}",
         )

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from machines import ROOT, Machine, Refused, Wrong, keep
-from mirror_lab import INVENTORY, MIB, RATE, Cut, MirrorLab, bad, verdict
+from mirror_lab import INVENTORY, MIB, RATE, Cut, MirrorLab, bad, lost, verdict
 
 KINDS = ("leg", "serving", "blip", "leg-resync", "serving-resync", "rack")
 #: KiB a second at which a leg is brought up to date where a cut has to fall into that.
@@ -201,19 +201,21 @@ def turns(given: argparse.Namespace, found: dict[str, Any], series: Series) -> N
             print(f"{clock} cut {made.number}: {kind}: {made.seconds} {made.refused[:80]}", flush=True)
         series.compare()
         found["mismatches"].append(series.scrub())
-        for name, count in series.files().items():
-            found["files"][name] = found["files"].get(name, type(count)()) + count
+        for kind, counts in series.checked().items():
+            summed = found["checked"].setdefault(kind, {})
+            summed |= {name: summed.get(name, type(count)()) + count for name, count in counts.items()}
         found |= {"seconds": round(time.time() - began), "load": series.totals}
         found["cuts"] = [asdict(one) for one in series.cuts]
-        found["lost"] = series.totals["wrong"] + found["files"]["wrong"]
+        found["lost"] = lost(found)
         keep(given.report, found)
         print(f"         {series.totals}, sectors that differ: {found['mismatches'][-1]}", flush=True)
+        print(f"         {found['checked']}", flush=True)
 
 
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Make the cuts; what was found. Raises Wrong."""
     series = Series(given.inventory, given.mib, given.rate)
-    new = {"seed": given.seed, "kinds": given.kinds, "mismatches": [], "files": {}, "problem": "", "seconds": 0}
+    new = {"seed": given.seed, "kinds": given.kinds, "mismatches": [], "checked": {}, "problem": "", "seconds": 0}
     found = earlier(given.report) if given.resume else {**new, "load": series.totals, "cuts": [], "lost": 0}
     series.totals = found["load"]
     series.cuts = [Cut(**one) for one in found["cuts"]]

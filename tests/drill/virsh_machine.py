@@ -35,7 +35,7 @@ DOMAIN = """
   <features><acpi/></features>
   <devices>
     <disk type='block' device='disk'>
-      <driver name='qemu' type='raw' cache='none' io='native'/>
+      <driver name='qemu' type='raw' cache='directsync' io='native'/>
       <source dev='{disk}'/>
       <target dev='vda' bus='virtio'/>
     </disk>

@@ -34,7 +34,7 @@ def events(rounds: dict[str, list[tuple[float, float, float]]]) -> list[Event]:
         {"event": "fio", "round": number, "layer": layer, "measure": measure, "job": job(iops, mib, p99)}
         for layer, figures in rounds.items()
         for number, (iops, p99, mib) in enumerate(figures)
-        for measure in ("random", "latency", "sequential")
+        for measure in ("random", "durable", "latency", "sequential")
     ]
 
 
@@ -97,7 +97,8 @@ def test_the_table_has_all_layers_by_their_names() -> None:
     assert [line[:26].strip() for line in lines] == [
         "", "raw disk", "+ iSCSI", "+ mirror, no bitmap", "+ mirror, 1024 KiB bits",
     ]  # fmt: skip
-    assert lines[4].split()[-9:] == ["560", "0.14", "0.56", "8.00", "8.00", "2.00", "92", "0.23", "0.92"]
+    assert lines[4].split()[-12:-6] == ["560", "0.14", "0.56", "560", "0.14", "0.56"]
+    assert lines[4].split()[-6:] == ["8.00", "8.00", "2.00", "92", "0.23", "0.92"]
 
 
 def test_what_was_copied_is_told_and_nothing_written_is_no_figure() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "drill"))
 
+import places
 from files import check
 from machines import Wrong
 from mirror_lab import Cut, bad, verdict
@@ -44,7 +45,7 @@ def test_files_are_compared_by_their_content(tmp_path: Path) -> None:
 
 def test_what_a_drill_found_is_bad_when_anything_is(tmp_path: Path) -> None:
     load = {"written": 9, "compared": 9, "failed": 0, "kernel_errors": 0}
-    good = {"load": load, "lost": 0, "files": {}, "mismatches": [0, 0], "problem": "", "seconds": 1}
+    good = {"load": load, "lost": 0, "checked": {}, "mismatches": [0, 0], "problem": "", "seconds": 1}
     worse = [{"lost": 1}, {"mismatches": [0, 8]}, {"problem": "Wrong: x"}, {"load": load | {"failed": 1}}]
     worse += [{"load": load | {"kernel_errors": 1}}, {"load": load | {"written": 0}}]
 
@@ -58,7 +59,7 @@ def test_what_a_drill_found_is_bad_when_anything_is(tmp_path: Path) -> None:
 def test_a_series_goes_on_where_nothing_was_lost(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     load = {"written": 9, "compared": 9, "failed": 0, "kernel_errors": 0}
-    good = {"load": load, "lost": 0, "files": {}, "mismatches": [0], "problem": "", "seconds": 1, "cuts": []}
+    good = {"load": load, "lost": 0, "checked": {}, "mismatches": [0], "problem": "", "seconds": 1, "cuts": []}
 
     with pytest.raises(Wrong, match="nothing to go on with"):
         earlier(report)
@@ -67,3 +68,17 @@ def test_a_series_goes_on_where_nothing_was_lost(tmp_path: Path) -> None:
     report.write_text(json.dumps(good | {"problem": "Wrong: storage1 answers: not within 300 s"}))
     with pytest.raises(Wrong, match="that series failed: Wrong: storage1 answers"):
         earlier(report)
+
+
+def test_a_place_that_does_not_hold_what_was_acknowledged_is_wrong(tmp_path: Path) -> None:
+    device, log = tmp_path / "device", tmp_path / "log"
+    with device.open("wb") as handle:
+        handle.truncate(places.BEGIN + 3 * places.CHUNK)
+        for number in (3, 1):
+            handle.seek(places.BEGIN + number % 3 * places.CHUNK)
+            handle.write(places.content(number))
+    log.write_text("0\n1\n2\n3\n")
+
+    found = places.check(str(device), log)
+
+    assert found == {"written": 4, "places": 3, "wrong": 1, "first": [[2, "\0" * 16]]}
