@@ -94,6 +94,7 @@ class VirshMachine(Guest):
         """It does not start where QEMU does not ask with each write that it is kept. Raises Wrong."""
         self.virsh("define /dev/stdin", data=described)
         said = self.node.run(f"virsh --connect qemu:///system start {NAME}").stderr
+        self.virsh(f"undefine {NAME}")
         if f"disk vda is the volume /dev/updraft/{POOL}/{VOLUME}: what it writes could be lost" not in said:
             raise Wrong(f"{NAME} was not refused for its cache, but libvirt said: {said or 'nothing'}")
         print(f"refused with cache='none': {said.strip()}", flush=True)
