@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 
 from guest import Guest, main
+from machines import Machine, Wrong
 
 from updraft.labshell import NAMESPACES
 from updraft.report import read_json
@@ -27,6 +29,17 @@ class Tenant(Guest):
         found = read_json(self.site.state / "guest.json") or {}
         self.address = str(found["port"]["floating_address"])
         self.inside = ["nsenter", f"--net={NAMESPACES / next(iter(self.servers.values())).namespace}"]
+        self.kept()
+
+    def kept(self) -> None:
+        """With each write to its volume QEMU asks that it is kept. Raises Wrong."""
+        node = Machine(self.site, "node1")
+        for name in node.must("virsh --quiet list --name").split():
+            described = ET.fromstring(node.must(f"virsh dumpxml {name}"))
+            ways = [disk.attrib for disk in described.iterfind("devices/disk[@type='block']/driver")]
+            if not ways or any((way.get("cache"), way.get("io")) != ("directsync", "native") for way in ways):
+                raise Wrong(f"{name} on {node.name} has its volume as {ways}")
+            print(f"{name} on {node.name}: {ways}", flush=True)
 
     def page(self, name: str) -> str:
         """A page that it serves on its floating address."""
