@@ -116,8 +116,8 @@ class MirrorLab:
             raise Wrong(f"{FILES} holds {kind}: these cuts are for a lab whose volumes hold nothing")
         serving.must(f"for one in {LOCAL}; do blkdiscard --force $one; done")
         self.node.must(
-            f"mkdir -p {FOLDER}/fs; modprobe nbd; systemd-run --quiet --collect --unit={QEMU} qemu-nbd --format=raw"
-            f" --cache=directsync --aio=native --connect={DISK} {FILES};"
+            f"mkdir -p {FOLDER}/fs; modprobe nbd; systemd-run --quiet --collect --unit={QEMU} -p Type=forking"
+            f" qemu-nbd --format=raw --cache=directsync --aio=native --connect={DISK} {FILES};"
             f" for i in $(seq 100); do [ $(cat /sys/block/{DISK[5:]}/size) -gt 0 ] && break; sleep 0.2; done;"
             f" mkfs.ext4 -q -F -L {LABEL} {DISK} && mount {DISK} {FOLDER}/fs"
         )
