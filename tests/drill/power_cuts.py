@@ -64,9 +64,12 @@ def table(cuts: Sequence[Cut]) -> list[str]:
 class Series(MirrorLab):
     """The cuts, one after the other."""
 
+    #: Who serves and who is the leg since the last cut; nobody else moves them.
+    standing: tuple[Machine, Machine] | None = None
+
     def cut(self, kind: str, after: float) -> Cut:
         """Make one cut, and do what an operator would do, until the mirror is whole."""
-        serving, leg = self.whole()
+        serving, leg = self.standing or self.whole()
         time.sleep(after)
         made = Cut(len(self.cuts) + 1, kind)
         before = self.killed()
@@ -79,7 +82,7 @@ class Series(MirrorLab):
             "rack": self._rack,
         }
         ways[kind](made, serving, leg)
-        self.whole()
+        self.standing = self.whole()
         made.until = time.time()
         made.seconds["whole"] = round(made.until - made.moment, 1)
         made.machines = self.killed() - before
