@@ -33,6 +33,8 @@ POOL_EXTENTS = "95%VG"
 GROWING_EXTENTS = "60%VG"
 #: What a pool does that is full: it has writes wait. (lvcreate takes no --errorwhenfull for a pool.)
 WAITS = "activation/error_when_full=0"
+#: What is given back goes to the pool alone. Half of a mirror may not know how to discard, and both would differ.
+KEPT = ["--discards", "nopassdown"]
 #: The input which says that a disk's content may be destroyed.
 OVERRIDE = "volumes_wipe"
 
@@ -115,7 +117,7 @@ def commands(action: Action) -> list[list[str]]:
         after = action.after or {}
         start = ["lvcreate", "--yes", "--quiet", "--type", "thin-pool", "--extents", after["size"]]
         # One that grows is one whose writes wait when it cannot: whatever lvm.conf says, they do not fail.
-        profile = ["--metadataprofile", after["profile"], "--config", WAITS] if after["profile"] else []
+        profile = ["--metadataprofile", after["profile"], "--config", WAITS, *KEPT] if after["profile"] else []
         return [[*start, *profile, "--name", pool, group]]
     disks = list((action.after or {})["disks"])
     if action.kind == "create":

@@ -31,7 +31,7 @@ LOAD = ROOT / "plugins/module_utils/drill_load.py"
 FILE_WRITER, PLACE_WRITER = (Path(__file__).with_name(name) for name in ("files.py", "places.py"))
 LABEL = "power-cuts"
 #: MiB of each of the two areas that are written to, and writes a second.
-MIB, RATE = 8, 40
+MIB, RATE = 4, 40
 #: Seconds to be whole again.
 WHOLE_SECONDS = 600.0
 

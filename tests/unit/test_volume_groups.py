@@ -36,6 +36,7 @@ def test_a_pool_that_grows_has_writes_wait_when_it_cannot() -> None:
     action = vg.plan([replace(WANTED[0], profile="updraft-pool")], found(BLANK), [])[-1]
     (words,) = vg.commands(action)
     assert "--extents 60%VG --metadataprofile updraft-pool --config activation/error_when_full=0" in " ".join(words)
+    assert "--discards nopassdown" in " ".join(words)
 
 
 def test_what_is_there_needs_nothing() -> None:
