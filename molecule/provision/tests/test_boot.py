@@ -18,7 +18,7 @@ TAP = "boot-test"
 FIRMWARE = Path("/usr/share/OVMF")
 #: A boot takes 40 s on a computer without KVM that does nothing else.
 LIMIT = 300
-#: With one processor: under emulation, QEMU 7.2 now and then loses the timer of a second one while the kernel starts.
+#: With one processor: QEMU 7.2 was seen to lose the timer of the second one while the kernel started (rcu stall).
 MACHINE = (
     *("-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg,thread=multi"),
     *("-cpu", "max", "-m", "1024M", "-no-reboot", "-device", "virtio-rng-pci"),
