@@ -21,7 +21,7 @@ def fixture_hook(tmp_path: Path) -> Path:
     (tmp_path / "volumes/vms").mkdir(parents=True)
     (tmp_path / "volumes/vms/web").symlink_to(tmp_path / "dm-0")
     hook = tmp_path / "hook.py"
-    hook.write_text(HOOK.read_text().replace('"/dev/updraft/*/*"', f'"{tmp_path}/volumes/*/*"'))
+    hook.write_text(HOOK.read_text().replace('"/dev/updraft"', f'"{tmp_path}/volumes"'))
     return hook
 
 
