@@ -25,8 +25,8 @@ INVENTORY = "inventories/lab-storage"
 RAW, FILES = "/dev/updraft/vms/web", "/dev/updraft/vms/db"
 FOLDER, UNIT, WRITER = "/var/lib/updraft/cuts", "power-cuts-load", "power-cuts-files"
 PLACES, QEMU, DISK = "power-cuts-places", "power-cuts-qemu", "/dev/nbd0"
-#: The same volumes on the server that serves.
-LOCAL = "/dev/volumes/pool-vms-web /dev/volumes/pool-vms-db"
+#: The logical volumes below RAW and FILES, on the server that serves.
+BELOW, FILES_BELOW = "pool-vms-web", "pool-vms-db"
 LOAD = ROOT / "plugins/module_utils/drill_load.py"
 FILE_WRITER, PLACE_WRITER = (Path(__file__).with_name(name) for name in ("files.py", "places.py"))
 LABEL = "power-cuts"
@@ -65,7 +65,8 @@ class MirrorLab:
         self.pending: list[Cut] = []
         self.totals = {"rounds": 0, "written": 0, "compared": 0, "wrong": 0, "failed": 0, "kernel_errors": 0}
         self.shift = 0.0
-        self.new_places = False
+        #: The units that write beside the load.
+        self.writers: list[str] = []
 
     # Who is who.
 
@@ -114,19 +115,20 @@ class MirrorLab:
         kind = self.node.run(f"blkid -o value -s TYPE {FILES} || true").stdout.strip()
         if kind and held != LABEL:
             raise Wrong(f"{FILES} holds {kind}: these cuts are for a lab whose volumes hold nothing")
-        serving.must(f"for one in {LOCAL}; do blkdiscard --force $one; done")
+        group = self.node.site.cloud["volumes"]["group"]
+        serving.must(f"for one in {BELOW} {FILES_BELOW}; do blkdiscard --force /dev/{group}/$one; done")
         self.node.must(
             f"mkdir -p {FOLDER}/fs; modprobe nbd; systemd-run --quiet --collect --unit={QEMU} -p Type=forking"
             f" qemu-nbd --format=raw --cache=directsync --aio=native --connect={DISK} {FILES};"
-            f" for i in $(seq 100); do [ $(cat /sys/block/{DISK[5:]}/size) -gt 0 ] && break; sleep 0.2; done;"
+            f" for i in $(seq 100); do [ $(cat /sys/block/{Path(DISK).name}/size) -gt 0 ] && break; sleep 0.2; done;"
             f" mkfs.ext4 -q -F -L {LABEL} {DISK} && mount {DISK} {FOLDER}/fs"
         )
         for path in (LOAD, FILE_WRITER, PLACE_WRITER):
             self.node.must(f"cat > {FOLDER}/{path.name}", data=path.read_text())
-        self.new_places = places
-        writers = [(WRITER, f"files.py write {FOLDER}/fs {FOLDER}/files.log")]
-        writers += [(PLACES, f"places.py write {RAW} {FOLDER}/places.log")] if places else []
-        for unit, words in writers:
+        writers = {WRITER: f"files.py write {FOLDER}/fs {FOLDER}/files.log"}
+        writers |= {PLACES: f"places.py write {RAW} {FOLDER}/places.log"} if places else {}
+        self.writers = list(writers)
+        for unit, words in writers.items():
             self.node.must(
                 f"systemd-run --quiet --collect --unit={unit} -p KillMode=mixed -p TimeoutStopSec=300"
                 f" python3 {FOLDER}/{words}"
@@ -165,7 +167,7 @@ class MirrorLab:
                 cut.after_word = round(max(waits, default=(0, began))[1] - self.shift - cut.word, 1)
         self.pending = []
         device = self.node.must(f"basename $(readlink -f {RAW}); basename $(readlink -f {FILES})").split()
-        device.append(DISK[5:])
+        device.append(Path(DISK).name)
         pattern = "|".join(rf"\b{name}\b" for name in device)
         text = self.node.run(
             f"journalctl -k -q -o cat | grep -iE 'I/O error|EXT4-fs error' | grep -cE '{pattern}'"
@@ -176,11 +178,12 @@ class MirrorLab:
 
     def scrub(self) -> int:
         """Compare both disks, with nothing written meanwhile; sectors that differ."""
-        self.node.must(f"systemctl kill -s STOP {WRITER}; systemctl kill -s STOP {PLACES}; sync -f {FOLDER}/fs")
+        writers = " ".join(self.writers)
+        self.node.must(f"systemctl kill -s STOP {writers}; sync -f {FOLDER}/fs")
         try:
             return self.differing()
         finally:
-            self.node.must(f"systemctl kill -s CONT {WRITER}; systemctl kill -s CONT {PLACES}")
+            self.node.must(f"systemctl kill -s CONT {writers}")
 
     def differing(self) -> int:
         """Have md compare both disks; sectors that differ, those included that are written meanwhile."""
@@ -195,11 +198,11 @@ class MirrorLab:
 
     def checked(self) -> dict[str, dict[str, Any]]:
         """End the writing of files and to new places; check the file system, and all that was acknowledged."""
-        self.node.must(f"systemctl stop {WRITER} && umount {FOLDER}/fs && fsck.ext4 -f -n {DISK}", limit=900)
+        self.node.must(f"systemctl stop {' '.join(self.writers)}", limit=400)
+        self.node.must(f"umount {FOLDER}/fs && fsck.ext4 -f -n {DISK}", limit=900)
         self.node.must(f"mount -o ro {DISK} {FOLDER}/fs")
         checks = {"files": f"files.py check {FOLDER}/fs {FOLDER}/files.log"}
-        if self.new_places:
-            self.node.must(f"systemctl stop {PLACES}", limit=400)
+        if PLACES in self.writers:
             checks["places"] = f"places.py check {RAW} {FOLDER}/places.log"
         found: dict[str, dict[str, Any]] = {
             name: json.loads(self.node.must(f"python3 {FOLDER}/{words}", limit=900)) for name, words in checks.items()

@@ -191,10 +191,16 @@ def earlier(report: Path) -> dict[str, Any]:
     return found
 
 
-def turns(given: argparse.Namespace, found: dict[str, Any], series: Series) -> None:
+def counted(found: dict[str, Any], series: MirrorLab, began: float) -> dict[str, Any]:
+    """What a series comes to so far: its seconds since `began`, load, cuts, and what of it is lost."""
+    load = series.totals
+    cuts = [asdict(one) for one in series.cuts]
+    return {"seconds": round(time.time() - began), "load": load, "cuts": cuts, "lost": lost(found | {"load": load})}
+
+
+def turns(given: argparse.Namespace, found: dict[str, Any], series: Series, began: float) -> None:
     """Make the cuts that are missing, and write down what was found whenever everything was compared. Raises Wrong."""
     missing = schedule(given.cuts, found["seed"], found["kinds"])[len(series.cuts) :]
-    began = time.time() - found["seconds"]
     for start in range(0, len(missing), given.every):
         series.prepare()
         series.load()
@@ -207,9 +213,7 @@ def turns(given: argparse.Namespace, found: dict[str, Any], series: Series) -> N
         for kind, counts in series.checked().items():
             summed = found["checked"].setdefault(kind, {})
             summed |= {name: summed.get(name, type(count)()) + count for name, count in counts.items()}
-        found |= {"seconds": round(time.time() - began), "load": series.totals}
-        found["cuts"] = [asdict(one) for one in series.cuts]
-        found["lost"] = lost(found)
+        found |= counted(found, series, began)
         keep(given.report, found)
         print(f"         {series.totals}, sectors that differ: {found['mismatches'][-1]}", flush=True)
         print(f"         {found['checked']}", flush=True)
@@ -223,11 +227,11 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     series.totals = found["load"]
     series.cuts = [Cut(**one) for one in found["cuts"]]
     print(f"seed {found['seed']}, {len(series.cuts)} cuts made", flush=True)
+    began = time.time() - found["seconds"]
     try:
-        turns(given, found, series)
+        turns(given, found, series, began)
     except (Wrong, Refused) as error:
-        found |= {"problem": f"{type(error).__name__}: {error}", "load": series.totals}
-        found["cuts"] = [asdict(one) for one in series.cuts]
+        found |= {"problem": f"{type(error).__name__}: {error}", **counted(found, series, began)}
     finally:
         series.tidy()
     print("\n".join(["", *table(series.cuts)]) if series.cuts else "no cut was made")

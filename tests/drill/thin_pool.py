@@ -31,13 +31,13 @@ from pathlib import Path
 from typing import Any
 
 from machines import ROOT, Machine, Refused, Wrong, keep, wait
-from mirror_lab import INVENTORY, RAW, Cut, MirrorLab, bad, lost, verdict
+from mirror_lab import BELOW, INVENTORY, RAW, Cut, MirrorLab, bad, lost, verdict
 
 MIB = 1 << 20
 FILLER = "drill-filler"
 GROWING, RESULT = "thin-pool-growing", "/var/lib/updraft/cuts/growing.json"
-#: The logical volume below RAW, and from where on its blocks are new ones: the load has what is before.
-BELOW, NEW_FROM, VOLUME_MIB = "pool-vms-web", 64, 1024
+#: From where on the blocks of BELOW are new ones: the load has what is before.
+NEW_FROM, VOLUME_MIB = 64, 1024
 #: Seconds of a full pool: the kernel's own time limit is 60.
 HOLD_SECONDS = 90.0
 #: dmeventd looks every 10 seconds.

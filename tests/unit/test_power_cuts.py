@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +18,7 @@ import places
 from files import check
 from machines import Wrong
 from mirror_lab import Cut, bad, verdict
-from power_cuts import KINDS, earlier, schedule, table
+from power_cuts import KINDS, counted, earlier, schedule, table
 
 
 def test_every_kind_in_turn_and_the_same_for_the_same_seed() -> None:
@@ -68,6 +70,15 @@ def test_a_series_goes_on_where_nothing_was_lost(tmp_path: Path) -> None:
     report.write_text(json.dumps(good | {"problem": "Wrong: storage1 answers: not within 300 s"}))
     with pytest.raises(Wrong, match="that series failed: Wrong: storage1 answers"):
         earlier(report)
+
+
+def test_what_is_lost_is_told_also_when_that_ends_the_series() -> None:
+    series = SimpleNamespace(totals={"wrong": 2}, cuts=[Cut(1, "rack", machines=2)])
+
+    found = counted({"checked": {"places": {"wrong": 1}}, "load": {"wrong": 0}}, series, time.time() - 60)
+
+    assert (found["lost"], found["load"], found["seconds"]) == (3, {"wrong": 2}, 60)
+    assert [cut["machines"] for cut in found["cuts"]] == [2]
 
 
 def test_a_place_that_does_not_hold_what_was_acknowledged_is_wrong(tmp_path: Path) -> None:
