@@ -307,12 +307,12 @@ def test_what_ip_prints_is_understood() -> None:
 def test_qemu_gets_the_disks_and_cards_of_the_machine(site: Site) -> None:
     vm = VirtualMachine(site, site.machines[1])
     command = " ".join(qemu_arguments(vm, Image("vm-1", Path("/cache/vm-1")), "tcg"))
-    assert "-accel tcg,thread=multi -cpu max -smp 2 -m 1536M" in command
+    assert "-accel tcg,thread=multi -cpu max -smp 1 -m 1536M" in command
     assert "-kernel /cache/vm-1/vmlinuz" in command
     assert f"file={site.state}/machines/storage1/disk0.raw,format=raw,if=none,id=disk1" in command
     assert "ifname=storage1-eth1" in command
     assert "host_mtu=9000" in command
-    assert "-accel kvm -cpu host" in " ".join(qemu_arguments(vm, Image("vm-1", Path("/c")), "kvm"))
+    assert "-accel kvm -cpu host -smp 2 -m" in " ".join(qemu_arguments(vm, Image("vm-1", Path("/c")), "kvm"))
 
 
 def test_a_container_cannot_reach_the_computers_hardware_and_clock(site: Site) -> None:

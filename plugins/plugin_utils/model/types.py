@@ -292,7 +292,7 @@ class Machine:
     name: str
     kind: Annotated[MachineKind, Doc("bare: a virtual machine without a system, which boots by network.")]
     memory_mib: Annotated[int, Number(256, 65536, "MiB")]
-    cpus: Annotated[int, Number(1, 64)] = 2
+    cpus: Annotated[int, Number(1, 64), Doc("Processors under KVM; an emulated machine has one.")] = 2
     disks: Annotated[tuple[Size, ...], Doc("Sizes of the node's `disks`, such as 8G; a bare machine has any.")] = ()
     firmware: Annotated[Firmware, Doc("What a bare machine starts with.")] = "bios"
     pool: Annotated[Name | None, Doc("The pool that a bare machine is approved for.")] = None
