@@ -3,7 +3,11 @@
 
     PYTHONPATH=src:. .updraft/venv/bin/python tests/drill/power_cuts.py --cuts 100
 
-What was found is written down after each comparison; --resume goes on from there, with the seed and the kinds of then.
+What was found is written down after each comparison; --resume goes on from there, with the seed and the kinds of then,
+also on another lab. The hundred are made so, in parts; records/power-cuts.json has those which were made, and of which
+commits:
+
+    ... tests/drill/power_cuts.py --cuts 67 --resume --report tests/drill/records/power-cuts.json
 
 A cut is a SIGKILL of the machine's QEMU: its memory is gone, what its disk had acknowledged stays (the disks of a lab
 are files of this computer: a volatile cache of a real disk is not simulated). Kinds of cuts, in an order by chance:
@@ -24,6 +28,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -180,6 +185,12 @@ class Series(MirrorLab):
             raise Wrong(f"{serving.name} returned, and another one serves")
 
 
+def commit() -> str:
+    """The commit of what makes the cuts, with a + where that was changed since."""
+    words = ["git", "describe", "--always", "--dirty=+"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def earlier(report: Path) -> dict[str, Any]:
     """What a series found that is gone on with. Raises Wrong."""
     try:
@@ -222,8 +233,10 @@ def turns(given: argparse.Namespace, found: dict[str, Any], series: Series, bega
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Make the cuts; what was found. Raises Wrong."""
     series = Series(given.inventory, given.mib, given.rate)
-    new = {"seed": given.seed, "kinds": given.kinds, "mismatches": [], "checked": {}, "problem": "", "seconds": 0}
+    new = {"seed": given.seed, "kinds": given.kinds, "commits": [], "mismatches": [], "checked": {}}
+    new |= {"problem": "", "seconds": 0}
     found = earlier(given.report) if given.resume else {**new, "load": series.totals, "cuts": [], "lost": 0}
+    found["commits"] = list(dict.fromkeys([*found["commits"], commit()]))
     series.totals = found["load"]
     series.cuts = [Cut(**one) for one in found["cuts"]]
     print(f"seed {found['seed']}, {len(series.cuts)} cuts made", flush=True)

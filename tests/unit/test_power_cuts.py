@@ -93,3 +93,10 @@ def test_a_place_that_does_not_hold_what_was_acknowledged_is_wrong(tmp_path: Pat
     found = places.check(str(device), log)
 
     assert found == {"written": 4, "places": 3, "wrong": 1, "first": [[2, "\0" * 16]]}
+
+
+def test_the_series_on_record_lost_nothing_and_can_be_gone_on_with() -> None:
+    found = earlier(Path(__file__).parents[1] / "drill/records/power-cuts.json")
+    kinds = [cut["kind"] for cut in found["cuts"]]
+    assert kinds == [kind for kind, _ in schedule(100, found["seed"], found["kinds"])][: len(kinds)]
+    assert found["commits"] and found["checked"]["places"]["written"] and not bad(found)
