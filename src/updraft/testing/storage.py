@@ -17,9 +17,9 @@ from updraft.testing.base import Check, Context, Failed, Skipped
 from updraft.testing.live import leftovers, updraft
 
 INVENTORY = "inventories/lab-storage"
-#: The kinds of power cuts that the test command makes, each once: the leg, the one that serves, and both.
+#: The kinds of power cuts of the short series, each once: the leg, the one that serves, and both.
 SHORT = ("leg", "serving", "rack")
-#: With --long, so many: every kind once.
+#: Cuts of the longer one: every kind once.
 CUTS = 6
 
 
@@ -177,9 +177,10 @@ def taken_down(context: Context, inventory: str, checks: Sequence[str]) -> str:
     return "nothing is left"
 
 
+#: All take minutes, and on a slow computer the test command has no more of them to give.
 CHECKS = (
-    Check("storage-up", "two storage servers and a hypervisor on this computer", up),
-    Check("storage-cuts", "the leg, the serving one, and both lose their power: no acknowledged write is lost", cuts),
+    Check("storage-up", "two storage servers and a hypervisor on this computer", up, long=True),
+    Check("storage-cuts", "the leg, the serving one, and both lose their power: no write is lost", cuts, long=True),
     Check("storage-again", "the second run changes nothing and drops no session", again, long=True),
     Check("storage-drill", "a leg, a path and the serving are lost on purpose, under checked load", drill, long=True),
     Check("storage-cuts-all", "every kind of power cut once: no acknowledged write is lost", every_cut, long=True),
@@ -187,5 +188,5 @@ CHECKS = (
     Check("storage-writers", "ways of getting two servers that write: all are refused", writers, long=True),
     Check("storage-full", "the thin pool gets full: it grows, warns, writes wait, nothing is lost", full, long=True),
     Check("storage-virsh", "a machine made by virsh goes on while the servers change places", machine, long=True),
-    Check("storage-down", "lab down removes all of it", down),
+    Check("storage-down", "lab down removes all of it", down, long=True),
 )
