@@ -217,3 +217,20 @@ def test_a_second_run_keeps_the_sessions(monkeypatch: pytest.MonkeyPatch, tmp_pa
         _sessions(monkeypatch, tmp_path, {"node1": []}, {"node1": []})
     with pytest.raises(Failed, match="changed something"):
         _sessions(monkeypatch, tmp_path, one, one, changed=1)
+
+
+def test_a_slow_computer_skips_what_it_has_no_time_for(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "_context", lambda: Context(ROOT, tmp_path))
+    every = [
+        Check("quick", "", good),
+        Check("fits", "", good, minutes=suite.MINUTES - 1),
+        Check("slow", "", bad, minutes=suite.MINUTES + 1),
+    ]
+
+    assert suite.run(list_only=False, only=[], every=every) == 0
+    told = capsys.readouterr().out
+    assert "skipped: slow: it may take 81 minutes, and this computer was too slow before" in told
+    assert told.splitlines()[-1] == "2 passed, 0 failed, 1 skipped"
+    assert suite.run(list_only=False, only=["slow"], every=every) == 1

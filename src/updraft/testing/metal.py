@@ -300,5 +300,10 @@ CHECKS = (
         registrations,
         long=True,
     ),
-    Check("lab-return", "a node whose power is cut comes back and runs a server from its volume again", power_cut),
+    Check(
+        "lab-return",
+        "a node whose power is cut comes back and runs a server from its volume again",
+        power_cut,
+        minutes=20,
+    ),
 )

@@ -18,12 +18,14 @@ from updraft.testing.base import Check, Context, Failed, Skipped, Verdict
 
 #: Memory in MiB that a lab (10 GiB at most) and the machines of one scenario (3 GiB) take together.
 BOTH_MIB = 14 * 1024
+#: What the test command may take, in minutes: a slow computer does not make all of it.
+MINUTES = 80
 
 
 def checks(root: Path = ROOT) -> list[Check]:
     """Every check, in order: the quick ones, then those on a lab, then the scenarios."""
     on_lab = [*live.FIRST, *metal.CHECKS, *boots.CHECKS, *live.LAST]
-    return [*static.CHECKS, *on_lab, *storage.CHECKS, *mirror.CHECKS, *scenarios.checks(root)]
+    return [*static.CHECKS, *on_lab, *scenarios.checks(root), *storage.CHECKS, *mirror.CHECKS]
 
 
 def run(*, list_only: bool, only: Sequence[str], long: bool = False, every: Sequence[Check] | None = None) -> int:
@@ -39,7 +41,23 @@ def run(*, list_only: bool, only: Sequence[str], long: bool = False, every: Sequ
         return 0
     if only:
         return _run([check for check in every if check.name in only], _context())
-    return _run([replace(check, run=_too_long) if check.long and not long else check for check in every], _context())
+    if long:
+        return _run(every, _context())
+    end = time.monotonic() + MINUTES * 60
+    return _run([replace(check, run=_too_long) if check.long else _in_time(check, end) for check in every], _context())
+
+
+def _in_time(check: Check, end: float) -> Check:
+    """The check, which is skipped where it could take longer than until `end`."""
+
+    def run(context: Context) -> str:
+        if time.monotonic() + check.minutes * 60 > end:
+            raise Skipped(
+                f"it may take {check.minutes} minutes, and this computer was too slow before: --only makes it"
+            )
+        return check.run(context)
+
+    return replace(check, run=run) if check.minutes else check
 
 
 def _too_long(_context: Context) -> str:
