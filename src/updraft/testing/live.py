@@ -70,7 +70,7 @@ def lab_up(context: Context) -> str:
     """From whatever is there to a proved cloud."""
     if os.geteuid() != 0:
         raise Skipped("only root can make the lab's networks and machines")
-    updraft(context, "lab", "up", limit=2400, show=True)
+    updraft(context, "lab", "up", limit=3600, show=True)
     found = report()
     if not found["tenant"]:
         raise Failed("the run ended well, but no tenant's server is on record")

@@ -18,7 +18,7 @@ def _check(scenario: str) -> Check:
     def run(context: Context) -> str:
         if os.geteuid() != 0:
             raise Skipped("only root can make the scenario's machines")
-        context.command(["molecule", "test", "--scenario-name", scenario], limit=1200)
+        context.command(["molecule", "test", "--scenario-name", scenario], limit=1800)
         return ""
 
     what = f"molecule scenario {scenario}: converge, again, verify by testinfra"
