@@ -225,8 +225,8 @@ def _boot_probe(image: Image) -> bool:
 
 
 def _processors(machine: Machine, accelerator: str) -> int:
-    # Two emulated ones of a machine disturb each other: the kernel met flags and pointers that no program can make, and
-    # timers were lost (QEMU 7.2). One also needs no locks of the emulator's, which its neighbours on two cores gain.
+    # With two, kernels met flags and pointers that no program can make, and lost timers (QEMU 7.2): most likely the
+    # emulator's processors disturb each other. One takes less of this computer's time to start, too.
     return 1 if accelerator == "tcg" else machine.cpus
 
 

@@ -18,12 +18,12 @@ from updraft.testing.base import Check, Context, Failed, Skipped, Verdict
 
 #: Memory in MiB that a lab (10 GiB at most) and the machines of one scenario (3 GiB) take together.
 BOTH_MIB = 14 * 1024
-#: What the test command may take, in minutes: a slow computer does not make all of it.
+#: Minutes after which nothing of the test command that takes long is to end: a slow computer does not make all of it.
 MINUTES = 80
 
 
 def checks(root: Path = ROOT) -> list[Check]:
-    """Every check, in order: the quick ones, then those on a lab, then the scenarios."""
+    """Every check, in order: the quick ones, then those on the lab, the scenarios, and the labs of the storage."""
     on_lab = [*live.FIRST, *metal.CHECKS, *boots.CHECKS, *live.LAST]
     return [*static.CHECKS, *on_lab, *scenarios.checks(root), *storage.CHECKS, *mirror.CHECKS]
 
