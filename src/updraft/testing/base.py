@@ -130,8 +130,8 @@ class Check:
 
     long: it takes minutes, and is made only when it is named or all are asked for.
     beside: it may be made while others are, as it measures nothing and has machines of its own or none.
-    minutes: what it, and those that build on it, may take on a slow computer; the test command does not begin it when
-    less is left of its time.
+    minutes: what it, and those that have to follow it, may take on a slow computer; the test command does not begin
+    it when less is left of its time.
     """
 
     name: str

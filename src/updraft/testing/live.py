@@ -222,7 +222,7 @@ FIRST = (
 LAST = (
     Check("lab-drift", "--check --diff on the running cloud shows no difference", drift),
     Check("lab-ports", "what listens on each machine is what is declared", ports),
-    Check("lab-isolation", "two tenants cannot reach each other's private network", isolation, minutes=12),
+    Check("lab-isolation", "two tenants cannot reach each other's private network", isolation, minutes=18),
     Check("lab-status", "lab status knows the machines", status),
     # Here the records of all runs are there.
     Check("lab-secrets", "no secret in files that others can read, command lines, journals, records", secrets),

@@ -304,6 +304,6 @@ CHECKS = (
         "lab-return",
         "a node whose power is cut comes back and runs a server from its volume again",
         power_cut,
-        minutes=20,
+        minutes=28,
     ),
 )

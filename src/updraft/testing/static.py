@@ -183,7 +183,14 @@ def inventories(context: Context) -> str:
 
 
 #: Programs that unit tests drive, and Debian's packages with them. The tests themselves install nothing, nor skip.
-PROGRAMS = {"chromium": "chromium", "chromedriver": "chromium-driver", "mariadbd": "mariadb-server-core", "fio": "fio"}
+#: my_print_defaults is asked for by mariadb-install-db; which package brings it changed within Debian 12.
+PROGRAMS = {
+    "chromium": "chromium",
+    "chromedriver": "chromium-driver",
+    "mariadbd": "mariadb-server-core",
+    "my_print_defaults": "mariadb-client-core",
+    "fio": "fio",
+}
 
 
 def programs(context: Context) -> str:
