@@ -18,7 +18,8 @@ from pathlib import Path
 
 #: So many files at most; the oldest go.
 KEPT = 300
-SECONDS = 0.2
+#: Between two files, see places.py.
+SECONDS = 1.0
 
 
 def write(folder: Path, log: Path) -> None:

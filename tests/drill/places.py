@@ -19,7 +19,8 @@ from pathlib import Path
 BLOCK, CHUNK = 4096, 1 << 16
 #: The beginning of the volume is the load's, see mirror_lab.py.
 BEGIN = 64 << 20
-SECONDS = 0.1
+#: Between two writes: an emulated machine that has more to do leaves no processor to the one that starts.
+SECONDS = 0.3
 
 
 def content(number: int) -> bytes:

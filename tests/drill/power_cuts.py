@@ -4,8 +4,8 @@
     PYTHONPATH=src:. .updraft/venv/bin/python tests/drill/power_cuts.py --cuts 100
 
 What was found is written down after each comparison; --resume goes on from there, with the seed and the kinds of then,
-also on another lab. The hundred are made so, in parts; records/power-cuts.json has those which were made, and of which
-commits:
+also on another lab. The hundred are made so, in parts; records/power-cuts.json has those which were made, of which
+commits, and at how many writes a second:
 
     ... tests/drill/power_cuts.py --cuts 67 --resume --report tests/drill/records/power-cuts.json
 
@@ -233,10 +233,11 @@ def turns(given: argparse.Namespace, found: dict[str, Any], series: Series, bega
 def run(given: argparse.Namespace) -> dict[str, Any]:
     """Make the cuts; what was found. Raises Wrong."""
     series = Series(given.inventory, given.mib, given.rate)
-    new = {"seed": given.seed, "kinds": given.kinds, "commits": [], "mismatches": [], "checked": {}}
+    new = {"seed": given.seed, "kinds": given.kinds, "commits": [], "rates": [], "mismatches": [], "checked": {}}
     new |= {"problem": "", "seconds": 0}
     found = earlier(given.report) if given.resume else {**new, "load": series.totals, "cuts": [], "lost": 0}
     found["commits"] = list(dict.fromkeys([*found["commits"], commit()]))
+    found["rates"] = list(dict.fromkeys([*found["rates"], given.rate]))
     series.totals = found["load"]
     series.cuts = [Cut(**one) for one in found["cuts"]]
     print(f"seed {found['seed']}, {len(series.cuts)} cuts made", flush=True)
