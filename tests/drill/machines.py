@@ -7,7 +7,6 @@ import atexit
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.updraft.cloud.plugins.module_utils.lab_host import kill
 from updraft.lab import lab_of
 from updraft.labshell import NAMESPACES, ssh
 from updraft.site import Site
@@ -112,10 +112,9 @@ class Machine:
         pid = self._pid()
         if self._command(pid) != self.words:
             raise Wrong(f"process {pid} is not the machine {self.name}")
-        os.kill(pid, signal.SIGKILL)
-        self.cuts += 1
         moment = time.time()
-        wait(f"{self.name} is off", lambda: not Path("/proc", str(pid), "exe").exists(), 10, every=0.05)
+        kill(pid)
+        self.cuts += 1
         self.hang_up()
         return moment
 
@@ -132,7 +131,9 @@ class Machine:
     def start(self) -> None:
         """Switch it on."""
         words = ["nsenter", f"--net={NAMESPACES / self.namespace}", *self.words]
-        subprocess.run(words, check=True, capture_output=True, timeout=60)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            raise Wrong(f"{self.name} does not start: {done.stderr.strip() or done.stdout.strip()}")
 
     def running(self) -> bool:
         """Say whether it has power."""
