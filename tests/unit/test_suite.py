@@ -13,7 +13,7 @@ import pytest
 
 from updraft.site import ROOT, Refusal
 from updraft.testing import live, static, storage, suite
-from updraft.testing.base import Check, Context, Failed, Skipped
+from updraft.testing.base import Check, Context, Failed, Skipped, Verdict
 
 
 def good(_context: Context) -> str:
@@ -234,3 +234,15 @@ def test_a_slow_computer_skips_what_it_has_no_time_for(
     assert "skipped: slow: it may take 81 minutes, and this computer was too slow before" in told
     assert told.splitlines()[-1] == "2 passed, 0 failed, 1 skipped"
     assert suite.run(list_only=False, only=["slow"], every=every) == 1
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason"), [("skipped", "there is no such lab"), ("failed", "lab --inventory lab status")]
+)
+def test_only_a_lab_that_was_made_is_taken_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: Verdict, reason: str
+) -> None:
+    tmp_path.joinpath("updraft-lab").touch()  # the namespace of another checkout's lab looks the same
+    monkeypatch.setattr(live, "NAMESPACES", tmp_path)
+    with pytest.raises(Skipped, match=reason):
+        live.taken_down(Context(ROOT, tmp_path, {"lab-up": verdict}), "lab", ["lab-up"])

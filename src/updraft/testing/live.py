@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from updraft.lab import awaited, lab_of
 from updraft.labshell import NAMESPACES, ssh
 from updraft.report import read_json
-from updraft.site import ROOT, Refusal, Site, find_site
+from updraft.site import ROOT, Site, find_site
 from updraft.testing.base import Check, Context, Failed, Skipped
 from updraft.vault import secrets_of
 
@@ -181,22 +181,22 @@ def status(context: Context) -> str:
 
 def lab_down(context: Context) -> str:
     """Nothing of the lab is left, and what it did not make is."""
-    if not NAMESPACES.joinpath(_namespace()).exists():
-        raise Skipped("there is no lab")
-    if context.verdicts.get("lab-up") == "failed":
-        raise Skipped("the lab is left as it is, to be looked at: ./updraft lab status")
-    updraft(context, "lab", "down", limit=300, show=True)
-    left = leftovers(site())
+    return taken_down(context, "lab", ["lab-up"])
+
+
+def taken_down(context: Context, inventory: str, checks: Sequence[str]) -> str:
+    """Remove a lab, unless one of its checks (the first makes it) failed; nothing of it may be left."""
+    lab = find_site(inventory, ROOT)
+    verdicts = [context.verdicts.get(name) for name in checks]
+    if verdicts[0] == "skipped" or not NAMESPACES.joinpath(str(lab_of(lab)["namespace"])).exists():
+        raise Skipped("there is no such lab")
+    if "failed" in verdicts:
+        raise Skipped(f"the lab is left as it is, to be looked at: ./updraft lab --inventory {inventory} status")
+    updraft(context, "lab", "--inventory", inventory, "down", limit=300, show=True)
+    left = leftovers(lab)
     if left:
         raise Failed("lab down left behind:\n" + "\n".join(left))
     return "nothing is left"
-
-
-def _namespace() -> str:
-    try:
-        return str(lab_of(site())["namespace"])
-    except (Refusal, KeyError):
-        return "updraft-lab"
 
 
 def leftovers(lab: Site, proc: Path = Path("/proc")) -> list[str]:

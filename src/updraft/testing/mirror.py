@@ -7,8 +7,8 @@ import os
 
 from updraft.site import ROOT, Site, find_site
 from updraft.testing.base import Check, Context, Failed, Skipped
-from updraft.testing.live import stage_seconds, updraft
-from updraft.testing.storage import drilled, found, second_run, taken_down, went_on, whole
+from updraft.testing.live import stage_seconds, taken_down, updraft
+from updraft.testing.storage import drilled, found, second_run, went_on, whole
 
 INVENTORY = "inventories/lab-mirror"
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from updraft.lab import lab_of
-from updraft.labshell import NAMESPACES, ssh
+from updraft.labshell import ssh
 from updraft.report import read_json
 from updraft.site import ROOT, Site, find_site
 from updraft.testing.base import Check, Context, Failed, Skipped
-from updraft.testing.live import leftovers, updraft
+from updraft.testing.live import taken_down, updraft
 
 INVENTORY = "inventories/lab-storage"
 #: The kinds of power cuts of the short series, each once: the leg, the one that serves, and both.
@@ -162,20 +161,6 @@ def went_on(told: Mapping[str, Any]) -> str:
 def down(context: Context) -> str:
     """Nothing of the lab is left."""
     return taken_down(context, INVENTORY, [check.name for check in CHECKS])
-
-
-def taken_down(context: Context, inventory: str, checks: Sequence[str]) -> str:
-    """Remove a lab, unless one of its checks failed; nothing of it may be left."""
-    lab = find_site(inventory, ROOT)
-    if not NAMESPACES.joinpath(str(lab_of(lab)["namespace"])).exists():
-        raise Skipped("there is no such lab")
-    if "failed" in [context.verdicts.get(name) for name in checks]:
-        raise Skipped(f"the lab is left as it is, to be looked at: ./updraft lab --inventory {inventory} status")
-    updraft(context, "lab", "--inventory", inventory, "down", limit=300, show=True)
-    left = leftovers(lab)
-    if left:
-        raise Failed("lab down left behind:\n" + "\n".join(left))
-    return "nothing is left"
 
 
 CHECKS = (
