@@ -53,19 +53,26 @@ def servers_of(site: Site) -> dict[str, Machine]:
 
 
 def serving(servers: Mapping[str, Machine], seconds: float) -> Machine:
-    """The server that serves now, by the word of the servers; waited for. Raises Wrong."""
+    """The server that serves now, by the word of the servers; waited for. Raises Wrong with what each of them says."""
+    told: dict[str, str] = {}
 
     def look() -> Machine | None:
         for machine in servers.values():
             try:
                 found = machine.mirror("status")
-            except (Wrong, Refused):
+            except (Wrong, Refused) as error:
+                told[machine.name] = str(error)
                 continue
+            told[machine.name] = found["words"]
             if found["role"] == "serving" and found["up"]:
                 return machine
         return None
 
-    found: Machine = wait("somebody serves", look, seconds)
+    try:
+        found: Machine = wait("somebody serves", look, seconds)
+    except Wrong as wrong:
+        each = "; ".join(f"{name}: {words}" for name, words in told.items())
+        raise Wrong(f"{wrong}. {each}. See `journalctl -b -u updraft-mirror` there") from None
     return found
 
 
