@@ -61,8 +61,9 @@ def test_what_has_machines_of_its_own_is_made_beside_the_lab(
 ) -> None:
     met = threading.Barrier(2, timeout=30)
 
-    def meets(_context: Context) -> str:
+    def meets(context: Context) -> str:
         met.wait()
+        context.command(["echo", f"told by {context.current}"], limit=60, show=True)
         return "met"
 
     checks = [
@@ -77,6 +78,7 @@ def test_what_has_machines_of_its_own_is_made_beside_the_lab(
     assert code == 1 and lines[-1] == "4 passed, 1 failed, 0 skipped"
     assert lines[0] == "-- quick: " and lines[2] == "-- lab-up: "
     assert lines[lines.index("-- unit: ") + 1].endswith(": met")
+    assert "   told by lab-up" in lines and "   told by unit" not in lines
 
 
 def test_an_interrupt_ends_what_runs_beside(tmp_path: Path) -> None:

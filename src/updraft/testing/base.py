@@ -39,12 +39,16 @@ class Skipped(Exception):
 
 @dataclass(slots=True)
 class Context:
-    """What a check works with. `verdicts` are those of the checks before it, `running` what any of them runs now."""
+    """What a check works with. `verdicts` are those of the checks before it, `running` what any of them runs now.
+
+    shown: its commands may show their output; those of a check beside others may not, as it would be mixed with theirs.
+    """
 
     root: Path
     logs: Path
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     current: str = ""
+    shown: bool = True
     running: set[int] = field(default_factory=set)  # process groups
 
     @property
@@ -72,7 +76,7 @@ class Context:
         codes: Sequence[int] = (0,),
         environment: Mapping[str, str] | None = None,
     ) -> str:
-        """Run a command, its output into the check's log (and with `show` on the screen, too).
+        """Run a command, its output into the check's log (with `show` on the screen, too, if that may be).
 
         Returns the output. Raises Failed with its last lines when the exit code is another, or when
         it takes longer than `limit` seconds.
@@ -89,6 +93,7 @@ class Context:
             start_new_session=True,
         )
         late = threading.Event()
+        show = show and self.shown
 
         def end() -> None:
             late.set()

@@ -16,7 +16,7 @@ from updraft.site import ROOT, Refusal
 from updraft.testing import boots, live, metal, mirror, scenarios, static, storage
 from updraft.testing.base import Check, Context, Failed, Skipped, Verdict
 
-#: Memory in MiB that a lab (10 GiB at most) and the machines of one scenario (3 GiB) take together.
+#: Memory in MiB that a lab (10 GiB at most) and the storage lab or the machines of one scenario (4 GiB) take together.
 BOTH_MIB = 14 * 1024
 #: Minutes after which nothing of the test command that takes long is to end: a slow computer does not make all of it.
 MINUTES = 80
@@ -127,7 +127,7 @@ def _tell(check: Check, context: Context, *, show: bool) -> str:
     if show:
         print(f"-- {check.name}: {check.what}", flush=True)
     start = time.monotonic()
-    verdict, text = _make(check, replace(context, current=check.name))
+    verdict, text = _make(check, replace(context, current=check.name, shown=show))
     context.verdicts[check.name] = verdict
     name = "" if show else f"-- {check.name}: {check.what}\n"
     print(f"{name}   {verdict} in {duration(time.monotonic() - start)}{': ' if text else ''}{text}", flush=True)
