@@ -169,8 +169,8 @@ def _check(name: str, what: str, run: Callable[[Context], str], *, long: bool = 
 
 
 CHECKS = (
-    _check("up", "two storage servers and a hypervisor on this computer", up, long=False, minutes=28),
-    _check("cuts", "the leg, the serving one, both lose their power: no write is lost", cuts, long=False, minutes=12),
+    _check("up", "two storage servers and a hypervisor on this computer", up, long=False, minutes=32),
+    _check("cuts", "the leg, the serving one, both lose their power: no write is lost", cuts, long=False, minutes=18),
     _check("again", "the second run changes nothing and drops no session", again),
     _check("drill", "a leg, a path and the serving are lost on purpose, under checked load", drill),
     _check("cuts-all", "every kind of power cut once: no acknowledged write is lost", every_cut),
