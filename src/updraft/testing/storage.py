@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,20 +164,23 @@ def down(context: Context) -> str:
     return taken_down(context, INVENTORY, [check.name for check in CHECKS])
 
 
-def _check(name: str, what: str, run: Callable[[Context], str], *, long: bool = True, minutes: int = 0) -> Check:
-    """One on this lab, in its order; beside the other labs, of which it needs nothing."""
-    return Check(f"storage-{name}", what, run, long=long, beside=True, minutes=minutes)
-
-
-CHECKS = (
-    _check("up", "two storage servers and a hypervisor on this computer", up, long=False, minutes=32),
-    _check("cuts", "the leg, the serving one, both lose their power: no write is lost", cuts, long=False, minutes=18),
-    _check("again", "the second run changes nothing and drops no session", again),
-    _check("drill", "a leg, a path and the serving are lost on purpose, under checked load", drill),
-    _check("cuts-all", "every kind of power cut once: no acknowledged write is lost", every_cut),
-    _check("fencing", "a silent server is fenced by its (fake) board, or nothing moves", fencing),
-    _check("writers", "ways of getting two servers that write: all are refused", writers),
-    _check("full", "the thin pool gets full: it grows, warns, writes wait, nothing is lost", full),
-    _check("virsh", "a machine made by virsh goes on while the servers change places", machine),
-    _check("down", "lab down removes all of it", down, long=False),
+#: All are made beside the other labs, of which they need nothing.
+CHECKS = tuple(
+    replace(check, beside=True)
+    for check in (
+        Check("storage-up", "two storage servers and a hypervisor on this computer", up, minutes=32),
+        Check("storage-cuts", "the leg, the serving one, both lose their power: no write is lost", cuts, minutes=18),
+        Check("storage-again", "the second run changes nothing and drops no session", again, long=True),
+        Check(
+            "storage-drill", "a leg, a path and the serving are lost on purpose, under checked load", drill, long=True
+        ),
+        Check("storage-cuts-all", "every kind of power cut once: no acknowledged write is lost", every_cut, long=True),
+        Check("storage-fencing", "a silent server is fenced by its (fake) board, or nothing moves", fencing, long=True),
+        Check("storage-writers", "ways of getting two servers that write: all are refused", writers, long=True),
+        Check(
+            "storage-full", "the thin pool gets full: it grows, warns, writes wait, nothing is lost", full, long=True
+        ),
+        Check("storage-virsh", "a machine made by virsh goes on while the servers change places", machine, long=True),
+        Check("storage-down", "lab down removes all of it", down),
+    )
 )
