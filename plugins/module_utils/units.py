@@ -217,12 +217,23 @@ def _fingerprint(path: str) -> str:
         return f"unreadable: {error.strerror}"
 
 
-def stamp_of(unit: Unit, root: str = "") -> dict[str, dict[str, str]]:
-    """What the unit would read if it started now: its own definition, and what it depends on."""
+def stamp_of(unit: Unit, before: Mapping[str, Any] | None = None, root: str = "") -> dict[str, dict[str, str]]:
+    """What the unit would read if it started now: its own definition, and what it depends on.
+
+    `before` is the stamp that it has. What that says of paths which this list does not name stays: the unit can be in
+    lists of several roles, each with what that role writes.
+    """
+    old = (before or {}).get("depends") or {}
+    others = {path: content for path, content in old.items() if not depends_on(unit, path)}
     return {
         "definition": fingerprints(definition(unit.name, root), root),
-        "depends": fingerprints(unit.depends, root),
+        "depends": others | fingerprints(unit.depends, root),
     }
+
+
+def depends_on(unit: Unit, path: str) -> bool:
+    """Whether a path is, or lies in, what the unit depends on."""
+    return any(path == one or path.startswith(f"{one}/") for one in unit.depends)
 
 
 def read_stamp(name: str, folder: str = STAMPS) -> dict[str, Any] | None:
@@ -303,9 +314,7 @@ def _plan_start(
 ) -> tuple[str, str]:
     """The operation which makes the unit run with what is configured, and the reason; empty if none."""
     redefined = differing(now, before, "definition") + [path for path in coming if defines(path, unit.name)]
-    changed = differing(now, before, "depends") + [
-        path for path in coming if any(path == d or path.startswith(f"{d}/") for d in unit.depends)
-    ]
+    changed = differing(now, before, "depends") + [path for path in coming if depends_on(unit, path)]
     done = status.runs_once and status.active == "inactive" and status.result == "success" and before is not None
     if (not status.running or status.active == "deactivating") and not done:
         return "start", "is not there yet" if not status.exists else f"is {status.active}"

@@ -91,11 +91,11 @@ def reconcile(wanted: Sequence[Unit], *, timeout: float, coming: Sequence[str], 
     stale = False
     if statuses is not None and not check:
         statuses, stale = _read_new(wanted, statuses)
-    stamps = {unit.name: units.stamp_of(unit) for unit in wanted}
-    steps = []
+    stamps, steps = {}, []
     for unit in wanted:
         status = (statuses or {}).get(unit.name, Status())
         before = units.read_stamp(unit.name)
+        stamps[unit.name] = units.stamp_of(unit, before)
         steps.append(units.plan(unit, status, stamps[unit.name], before, coming if check else ()))
     if not check:
         act(steps, stale=stale)

@@ -14,6 +14,7 @@ description:
     SHA-256 of its unit files, its drop-ins and all files in O(units[].depends) is kept in
     C(/var/lib/updraft/units). Where they differ now, the unit restarts. So a run that was cut at any
     point restarts later what it did not come to.
+  - A unit may be in lists of several tasks; each looks at what its own list depends on.
   - A unit that runs and was never started by this module is restarted once.
   - systemd reads its unit files again (C(daemon-reload)) by itself where they are newer than what it
     knows.

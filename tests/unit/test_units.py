@@ -167,6 +167,27 @@ class TestStamps:
         (tmp_path / "etc/a/sub/x").write_text("2")
         assert units.fingerprints(["/etc/a", "/etc/gone"], str(tmp_path)) != first
 
+    def test_lists_of_two_roles_leave_each_other_s_paths(self, tmp_path: Path) -> None:
+        """Else each list would find the other's stamp, and restart the unit at every run."""
+        (tmp_path / "etc/a").mkdir(parents=True)
+        for name in ("etc/a/x", "etc/a/y", "etc/hook"):
+            (tmp_path / name).write_text("1")
+        first, second = unit(), unit(depends=["/etc/hook"])
+        before = None
+        for one in (first, second):
+            before = units.stamp_of(one, before, str(tmp_path))
+        for one in (first, second):
+            now = units.stamp_of(one, before, str(tmp_path))
+            assert plan(one, RUNS, now, before).operations == ()
+
+        (tmp_path / "etc/hook").write_text("2")
+        assert plan(first, RUNS, units.stamp_of(first, before, str(tmp_path)), before).operations == ()
+        step = plan(second, RUNS, units.stamp_of(second, before, str(tmp_path)), before)
+        assert (step.operations, step.reason) == (("restart",), "changed: /etc/hook")
+        (tmp_path / "etc/a/y").unlink()
+        step = plan(first, RUNS, units.stamp_of(first, before, str(tmp_path)), before)
+        assert (step.operations, step.reason) == (("restart",), "changed: /etc/a/y")
+
     def test_a_stamp_is_kept_and_a_broken_one_counts_as_none(self, tmp_path: Path) -> None:
         folder = str(tmp_path / "stamps")
         assert units.read_stamp("a.service", folder) is None
