@@ -198,7 +198,7 @@ def show(result: dict[str, Any]) -> None:
             print(f"  {kind:<18}{value:8.3f}   ({least:.3f} to {most:.3f})")
         for name, value in result[state]["ratios"].items():
             print(f"  {name:<32}{value:6.2f}")
-        print(f"  {', '.join((' / '.join(JUDGED), 'least times')):<32}{result[state]['least']:6.2f}")
+        print(f"  {' / '.join(JUDGED) + ', least times':<32}{result[state]['least']:6.2f}")
 
 
 def main() -> int:
