@@ -101,6 +101,7 @@ class Mirror:
         system.stop_units()
         if keep:
             system.save_targets(closing=True)
+        system.unmonitor_group()
         system.remove_addresses()
         system.remove_targets()
         system.deactivate_group()

@@ -322,6 +322,10 @@ class FakeSystem:
         self.world.group_made = True
         return made
 
+    def unmonitor_group(self) -> None:
+        if self.group:
+            self.step("nobody watches the group")
+
     def deactivate_group(self) -> None:
         assert not self.targets
         self._set("group", False)

@@ -139,6 +139,26 @@ def test_what_runs_is_read(sysfs: Path) -> None:
     assert md_state.detail("volumes0") is None
 
 
+def test_mdadm_is_not_asked_for_what_the_kernel_tells(sysfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = kernel(sysfs)
+    asked: list[list[str]] = []
+
+    def call(command: list[str], limit: float) -> str:
+        asked.append(command)
+        return f"MD_UUID={UUID}\nMD_NAME=any:volumes0\n"
+
+    monkeypatch.setattr(md_state, "call", call)
+    (sysfs / "links").mkdir()
+    (sysfs / "links/volumes0").symlink_to(sysfs / "block/md127")
+    (path / "uuid").write_text("6b1b2c6e-0f0d-5a6e-9c3f-6a0e3a1d2b4c\n")
+    found = md_state.detail("volumes0")
+    assert found is not None and (found.name, found.uuid, asked) == ("volumes0", UUID, [])
+    # Zeros: an array that was put together in part.
+    (path / "uuid").write_text("00000000-0000-0000-0000-000000000000\n")
+    found = md_state.detail("volumes0")
+    assert found is not None and (found.uuid, len(asked)) == (UUID, 1)
+
+
 def test_progress_is_read(sysfs: Path) -> None:
     path = kernel(sysfs, sync_action="recover", sync_completed="1024 / 6287360", sync_speed="20480")
     (path / "dev-sda/state").write_text("spare,write_mostly\n")

@@ -152,9 +152,9 @@ def test_addresses_go_first_and_come_last(site: Site) -> None:
     fail_over(site, "storage1", "storage2")
     told = [step.partition(": ")[2] for step in site.steps]
     assert told == [
-        "is_up off", "units off", "addresses off", "targets off", "group off", "stop array", "log out", "state leg 2",
-        "export leg", "log in", "state serving 2", "withdraw leg", "assemble /dev/storage2 /dev/iscsi-storage1",
-        "group on", "targets on", "addresses on", "is_up on", "units on",
+        "is_up off", "units off", "nobody watches the group", "addresses off", "targets off", "group off",
+        "stop array", "log out", "state leg 2", "export leg", "log in", "state serving 2", "withdraw leg",
+        "assemble /dev/storage2 /dev/iscsi-storage1", "group on", "targets on", "addresses on", "is_up on", "units on",
     ]  # fmt: skip
 
 
