@@ -101,8 +101,7 @@ class Array:
 
 def array_uuid(*parts: str) -> str:
     """Return an array's UUID, as md writes it, which is the same for the same words."""
-    text = uuid.uuid5(uuid.NAMESPACE_URL, "/".join(parts)).hex
-    return ":".join(text[start : start + 8] for start in range(0, 32, 8))
+    return _colons(str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(parts))))
 
 
 def parse_examine(device: str, text: str) -> Member | None:
@@ -209,12 +208,12 @@ def _read(path: Path, name: str = "") -> Array | None:
     )
 
 
-def _colons(uuid: str) -> str:
-    """Return the kernel's form of a UUID, 8-4-4-4-12, as mdadm writes it: four times eight digits.
+def _colons(text: str) -> str:
+    """Return a UUID of the form 8-4-4-4-12 as md writes it: four times eight digits.
 
-    Empty for none, and for the zeros of an array that has not been started.
+    Empty for none, and for the zeros that the kernel tells of an array that has not been started.
     """
-    digits = uuid.replace("-", "") if uuid.strip("0-") else ""
+    digits = text.replace("-", "") if text.strip("0-") else ""
     return ":".join(digits[start : start + 8] for start in range(0, len(digits), 8))
 
 
