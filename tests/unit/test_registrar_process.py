@@ -128,12 +128,11 @@ def test_a_change_wakes_who_waits_and_the_end_lets_them_go(tmp_path):
         thread = threading.Thread(target=follow, args=("seen",))
         thread.start()
         time.sleep(0.5)
-        approved = time.monotonic()
         body = {"code": answer["code"], "name": "node1", "pool": "community"}
         assert process.call("POST", "/v1/hosts/approve", body, operator=True)[0] == 200
         thread.join()
         assert found[0][0][1]["state"] == "ready"
-        assert time.monotonic() - approved < 3
+        assert time.monotonic() - found[0][1] < 20, "woken long before its 25 s are over"
         # Who waits when the machine is told to be away is woken, and that is no sign of life.
         thread = threading.Thread(target=follow, args=("ready",))
         thread.start()
@@ -155,20 +154,20 @@ def test_a_thousand_wait_without_a_thread_each(tmp_path):
         handle = process.call("POST", "/v1/nodes", machine(1))[1]["id"]
         request = f"GET /v1/nodes/{handle}?wait=25&known=seen HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
-        async def wait_all() -> float:
+        async def wait_all() -> None:
             opened = await asyncio.gather(*(open_one() for _ in range(count)))
             for _, writer in opened:
                 writer.write(request)
+            waiting = [asyncio.create_task(reader.read(1)) for reader, _ in opened]
             await asyncio.sleep(3)
             threads = len(list(Path(f"/proc/{process.process.pid}/task").iterdir()))
             assert threads < 30
-            began = time.monotonic()
             status, _ = await asyncio.to_thread(process.call, "GET", "/v1/hosts", operator=True)
             assert status == 200
-            seconds = time.monotonic() - began
-            for _, writer in opened:
+            assert not any(one.done() for one in waiting), "it was answered while all of them waited"
+            for one, (_, writer) in zip(waiting, opened, strict=True):
+                one.cancel()
                 writer.transport.abort()
-            return seconds
 
         gate = asyncio.Semaphore(50)
 
@@ -176,4 +175,4 @@ def test_a_thousand_wait_without_a_thread_each(tmp_path):
             async with gate:
                 return await asyncio.open_connection("localhost", process.port, ssl=process.context)
 
-        assert asyncio.run(wait_all()) < 2
+        asyncio.run(wait_all())
