@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -56,57 +56,6 @@ def test_good_is_good(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     assert end(capsys, tmp_path, Check("good", "", good))[0] == 0
 
 
-def test_what_has_machines_of_its_own_is_made_beside_the_lab(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    met = threading.Barrier(2, timeout=30)
-
-    def meets(context: Context) -> str:
-        met.wait()
-        context.command(["echo", f"told by {context.current}"], limit=60, show=True)
-        return "met"
-
-    checks = [
-        Check("quick", "", good),
-        Check("unit", "", meets, beside=True),
-        Check("lab-up", "", meets),
-        Check("lab-down", "", good),
-        Check("molecule", "", bad, beside=True),
-    ]
-    code = suite._run(checks, Context(ROOT, tmp_path), beside=True)
-    lines = capsys.readouterr().out.splitlines()
-    assert code == 1 and lines[-1] == "4 passed, 1 failed, 0 skipped"
-    assert lines[0] == "-- quick: " and lines[2] == "-- lab-up: "
-    assert lines[lines.index("-- unit: ") + 1].endswith(": met")
-    assert "   told by lab-up" in lines and "   told by unit" not in lines
-
-
-def test_an_interrupt_ends_what_runs_beside(tmp_path: Path) -> None:
-    context = Context(ROOT, tmp_path)
-    begun = threading.Event()
-
-    def slow(own: Context) -> str:
-        begun.set()
-        return own.command(["sleep", "600"], limit=900)
-
-    def interrupted(_context: Context) -> str:
-        begun.wait(30)
-        while not context.running:
-            time.sleep(0.01)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        suite._run([Check("lab-up", "", interrupted), Check("unit", "", slow, beside=True)], context, beside=True)
-    assert not context.running
-
-
-@pytest.mark.parametrize(("mib", "both"), [(20 * 1024, True), (12 * 1024, False)])
-def test_a_small_computer_makes_one_check_at_a_time(tmp_path: Path, mib: int, both: bool) -> None:
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text(f"MemTotal: 99999999 kB\nMemAvailable:   {mib * 1024} kB\n")
-    assert suite.can_carry_both(meminfo) is both
-
-
 def test_an_unknown_check_is_refused() -> None:
     with pytest.raises(Refusal, match="no check 'nosuch': there are good"):
         suite.run(list_only=False, only=["nosuch"], every=[Check("good", "", good)])
@@ -133,6 +82,15 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
     context = Context(ROOT, tmp_path, current="slow")
     with pytest.raises(Failed, match=r"took longer than 1 s\nbegun"):
         context.command(["sh", "-c", "echo begun; sleep 60"], limit=1)
+
+
+def test_an_interrupt_ends_what_runs(tmp_path: Path) -> None:
+    context = Context(ROOT, tmp_path, current="slow")
+    threading.Timer(1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        context.command(["sh", "-c", "echo $$; exec sleep 600"], limit=900)
+    number = context.log.read_text().splitlines()[1]
+    assert not Path(f"/proc/{number}").exists()
 
 
 def test_a_command_that_fails_shows_its_end(tmp_path: Path) -> None:

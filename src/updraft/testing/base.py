@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -39,17 +38,12 @@ class Skipped(Exception):
 
 @dataclass(slots=True)
 class Context:
-    """What a check works with. `verdicts` are those of the checks before it, `running` what any of them runs now.
-
-    shown: its commands may show their output; those of a check beside others may not, as it would be mixed with theirs.
-    """
+    """What a check works with. `verdicts` are those of the checks before it."""
 
     root: Path
     logs: Path
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     current: str = ""
-    shown: bool = True
-    running: set[int] = field(default_factory=set)  # process groups
 
     @property
     def log(self) -> Path:
@@ -61,12 +55,6 @@ class Context:
         if self.verdicts.get(name, "passed") != "passed":
             raise Skipped(f"it builds on {name}, which did not pass")
 
-    def interrupt(self) -> None:
-        """End whatever the checks run now."""
-        for group in tuple(self.running):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGTERM)
-
     def command(
         self,
         words: Sequence[str],
@@ -76,7 +64,7 @@ class Context:
         codes: Sequence[int] = (0,),
         environment: Mapping[str, str] | None = None,
     ) -> str:
-        """Run a command, its output into the check's log (with `show` on the screen, too, if that may be).
+        """Run a command, its output into the check's log (with `show` on the screen, too).
 
         Returns the output. Raises Failed with its last lines when the exit code is another, or when
         it takes longer than `limit` seconds.
@@ -93,7 +81,6 @@ class Context:
             start_new_session=True,
         )
         late = threading.Event()
-        show = show and self.shown
 
         def end() -> None:
             late.set()
@@ -101,12 +88,14 @@ class Context:
 
         timer = threading.Timer(limit, end)
         timer.start()
-        self.running.add(process.pid)
         try:
             output = self._read(process, words, show=show)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)  # the terminal's interrupt does not reach a session of its own
+            process.wait()
+            raise
         finally:
             timer.cancel()
-            self.running.discard(process.pid)
         if late.is_set():
             raise Failed(f"{words[0]} took longer than {duration(limit)}\n{tail(output)}")
         if process.returncode not in codes:
@@ -134,7 +123,6 @@ class Check:
     """One check. `run` returns a line on what it found good, or raises Failed or Skipped.
 
     long: it takes minutes, and is made only when it is named or all are asked for.
-    beside: it may be made while others are, as it measures nothing and has machines of its own or none.
     minutes: what it, and those that have to follow it, may take on a slow computer; the test command does not begin
     it when less is left of its time.
     """
@@ -143,7 +131,6 @@ class Check:
     what: str
     run: Callable[[Context], str]
     long: bool = False
-    beside: bool = False
     minutes: int = 0
 
 

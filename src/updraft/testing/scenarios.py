@@ -22,4 +22,4 @@ def _check(scenario: str) -> Check:
         return ""
 
     what = f"molecule scenario {scenario}: converge, again, verify by testinfra"
-    return Check(f"molecule-{scenario}", what, run, beside=True, minutes=18)
+    return Check(f"molecule-{scenario}", what, run, minutes=8)

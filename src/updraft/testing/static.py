@@ -210,15 +210,15 @@ def programs(context: Context) -> str:
 CHECKS = (
     Check("ruff", "Python style and likely mistakes", tool("ruff", "check")),
     Check("format", "Python is laid out by ruff", tool("ruff", "format", "--check")),
-    Check("types", "mypy --strict for src and plugins", tool("mypy", "--strict", limit=900), beside=True),
+    Check("types", "mypy --strict for src and plugins", tool("mypy", "--strict", limit=900)),
     Check("shell", "shellcheck for every shell script", shellcheck),
-    Check("lint", "ansible-lint, profile production, without exceptions", lint, beside=True),
+    Check("lint", "ansible-lint, profile production, without exceptions", lint),
     Check("requirements", "collections and packages are those that are listed and locked", requirements),
     Check("arguments", "every role's argument specs and defaults name the same inputs", arguments),
     Check("references", "the JSON Schema, the keys of cloud.yml and the ports in docs/ are current", references),
     Check("inventories", "the inventories of the repository are right", inventories),
     Check("programs", "what unit tests drive is installed: a browser, a database server", programs),
-    Check("unit", "unit tests", tool("pytest", "-q", "tests/unit", limit=1200), beside=True),
+    Check("unit", "unit tests", tool("pytest", "-q", "tests/unit", limit=1200)),
     Check(
         "playbook-failover",
         "whom storage_failover.yml asks, switches off and refuses, with fake servers and a fake board",

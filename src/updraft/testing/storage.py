@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,23 +163,15 @@ def down(context: Context) -> str:
     return taken_down(context, INVENTORY, [check.name for check in CHECKS])
 
 
-#: All are made beside the other labs, of which they need nothing.
-CHECKS = tuple(
-    replace(check, beside=True)
-    for check in (
-        Check("storage-up", "two storage servers and a hypervisor on this computer", up, minutes=32),
-        Check("storage-cuts", "the leg, the serving one, both lose their power: no write is lost", cuts, minutes=18),
-        Check("storage-again", "the second run changes nothing and drops no session", again, long=True),
-        Check(
-            "storage-drill", "a leg, a path and the serving are lost on purpose, under checked load", drill, long=True
-        ),
-        Check("storage-cuts-all", "every kind of power cut once: no acknowledged write is lost", every_cut, long=True),
-        Check("storage-fencing", "a silent server is fenced by its (fake) board, or nothing moves", fencing, long=True),
-        Check("storage-writers", "ways of getting two servers that write: all are refused", writers, long=True),
-        Check(
-            "storage-full", "the thin pool gets full: it grows, warns, writes wait, nothing is lost", full, long=True
-        ),
-        Check("storage-virsh", "a machine made by virsh goes on while the servers change places", machine, long=True),
-        Check("storage-down", "lab down removes all of it", down),
-    )
+CHECKS = (
+    Check("storage-up", "two storage servers and a hypervisor on this computer", up, minutes=18),
+    Check("storage-cuts", "the leg, the serving one, both lose their power: no write is lost", cuts, minutes=12),
+    Check("storage-again", "the second run changes nothing and drops no session", again, long=True),
+    Check("storage-drill", "a leg, a path and the serving are lost on purpose, under checked load", drill, long=True),
+    Check("storage-cuts-all", "every kind of power cut once: no acknowledged write is lost", every_cut, long=True),
+    Check("storage-fencing", "a silent server is fenced by its (fake) board, or nothing moves", fencing, long=True),
+    Check("storage-writers", "ways of getting two servers that write: all are refused", writers, long=True),
+    Check("storage-full", "the thin pool gets full: it grows, warns, writes wait, nothing is lost", full, long=True),
+    Check("storage-virsh", "a machine made by virsh goes on while the servers change places", machine, long=True),
+    Check("storage-down", "lab down removes all of it", down),
 )

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the checks, what needs no lab beside those that wait for its machines, and counts them."""
+"""Makes the checks, one after the other, and counts them."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,16 +14,14 @@ from updraft.site import ROOT, Refusal
 from updraft.testing import boots, live, metal, mirror, scenarios, static, storage
 from updraft.testing.base import Check, Context, Failed, Skipped, Verdict
 
-#: Memory in MiB that a lab (10 GiB at most) and the storage lab or the machines of one scenario (4 GiB) take together.
-BOTH_MIB = 14 * 1024
 #: Minutes after which nothing of the test command that takes long is to end: a slow computer does not make all of it.
 MINUTES = 80
 
 
 def checks(root: Path = ROOT) -> list[Check]:
-    """Every check, in order: the quick ones, then those on the lab, the scenarios, and the labs of the storage."""
+    """Every check, in order: the quick ones, then those on the labs, and the scenarios, which are short, each."""
     on_lab = [*live.FIRST, *metal.CHECKS, *boots.CHECKS, *live.LAST]
-    return [*static.CHECKS, *on_lab, *scenarios.checks(root), *storage.CHECKS, *mirror.CHECKS]
+    return [*static.CHECKS, *on_lab, *storage.CHECKS, *mirror.CHECKS, *scenarios.checks(root)]
 
 
 def run(*, list_only: bool, only: Sequence[str], long: bool = False, every: Sequence[Check] | None = None) -> int:
@@ -71,28 +67,10 @@ def _context() -> Context:
     return Context(ROOT, logs)
 
 
-def _run(chosen: Sequence[Check], context: Context, *, beside: bool | None = None) -> int:
-    """Make these checks; tell each one's end, and at the end what failed and what was skipped.
-
-    beside: make those that may be made beside others while the others wait for machines (by default, if this computer
-    can carry that).
-    """
+def _run(chosen: Sequence[Check], context: Context) -> int:
+    """Make these checks; tell each one's end, and at the end what failed and what was skipped."""
     began = time.monotonic()
-    told: dict[str, str] = {}
-    first, others, last = _lanes(chosen, beside=can_carry_both() if beside is None else beside)
-    for check in first:
-        told[check.name] = _tell(check, context, show=True)
-    with ThreadPoolExecutor(max_workers=1) as lane:
-        # One after the other, each told when it ends: what the main lane shows goes on meanwhile.
-        made = {check.name: lane.submit(_tell, check, context, show=False) for check in others}
-        try:
-            for check in last:
-                told[check.name] = _tell(check, context, show=True)
-        except BaseException:
-            lane.shutdown(wait=False, cancel_futures=True)
-            context.interrupt()
-            raise
-    told |= {name: one.result() for name, one in made.items()}
+    told = {check.name: _tell(check, context) for check in chosen}
     count = {verdict: list(context.verdicts.values()).count(verdict) for verdict in ("passed", "failed", "skipped")}
     print(f"\nIn all {duration(time.monotonic() - began)}; the output of each check is in {context.logs}")
     for check in chosen:
@@ -103,34 +81,13 @@ def _run(chosen: Sequence[Check], context: Context, *, beside: bool | None = Non
     return 1 if count["failed"] or not count["passed"] else 0
 
 
-def _lanes(chosen: Sequence[Check], *, beside: bool) -> tuple[list[Check], list[Check], list[Check]]:
-    """What is made alone at first, what beside the rest, and the rest, in order.
-
-    What comes before the first check that needs the machines of a lab is quick, or measures.
-    """
-    start = next((number for number, check in enumerate(chosen) if check.name == "lab-up"), None)
-    if start is None or not beside:
-        return list(chosen), [], []
-    others = [check for check in chosen if check.beside]
-    first = [check for check in chosen[:start] if not check.beside]
-    return first, others, [check for check in chosen[start:] if not check.beside]
-
-
-def can_carry_both(meminfo: Path = Path("/proc/meminfo")) -> bool:
-    """Whether a lab and the machines of a scenario find room here at the same time."""
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
-    return found is not None and int(found[1]) >= BOTH_MIB * 1024
-
-
-def _tell(check: Check, context: Context, *, show: bool) -> str:
-    """Make a check and tell its end (and with `show` its beginning); what is to be said of it."""
-    if show:
-        print(f"-- {check.name}: {check.what}", flush=True)
+def _tell(check: Check, context: Context) -> str:
+    """Make a check and tell its beginning and its end; what is to be said of it."""
+    print(f"-- {check.name}: {check.what}", flush=True)
     start = time.monotonic()
-    verdict, text = _make(check, replace(context, current=check.name, shown=show))
+    verdict, text = _make(check, replace(context, current=check.name))
     context.verdicts[check.name] = verdict
-    name = "" if show else f"-- {check.name}: {check.what}\n"
-    print(f"{name}   {verdict} in {duration(time.monotonic() - start)}{': ' if text else ''}{text}", flush=True)
+    print(f"   {verdict} in {duration(time.monotonic() - start)}{': ' if text else ''}{text}", flush=True)
     return text
 
 
