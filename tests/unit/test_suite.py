@@ -47,6 +47,19 @@ def test_all_are_made_and_counted(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert "skipped: late: it builds on bad, which did not pass" in lines
 
 
+def test_the_end_says_again_what_failed_and_why(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def shows(context: Context) -> str:
+        return context.command(["sh", "-c", "seq 100; exit 1"], limit=60, show=True)
+
+    code, lines = end(
+        capsys, tmp_path, Check("a", "", absent), Check("b", "", bad), Check("c", "", absent), Check("d", "", shows)
+    )
+    assert code == 1
+    last = lines[lines.index("skipped: a, c: no lab here") :]
+    assert last[1:4] == ["failed: b: first line", "    second line", "failed: d: sh ended with exit code 1"]
+    assert last[4:-1] == [f"    {number}" for number in range(101 - suite.LAST_LINES, 101)]
+
+
 def test_nothing_made_is_a_failure(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, lines = end(capsys, tmp_path, Check("no", "", absent))
     assert (code, lines[-1]) == (1, "0 passed, 0 failed, 1 skipped")

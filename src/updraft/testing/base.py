@@ -50,6 +50,10 @@ class Context:
         """The file of the current check's whole output."""
         return self.logs / f"{self.current}.log"
 
+    def output(self) -> str:
+        """What is in that file; nothing if the current check ran no command."""
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+
     def need(self, name: str) -> None:
         """Skip this check unless that one, if it was made at all, has passed."""
         if self.verdicts.get(name, "passed") != "passed":

@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from updraft.display import duration
 from updraft.site import ROOT, Refusal
 from updraft.testing import boots, live, metal, mirror, scenarios, static, storage
-from updraft.testing.base import Check, Context, Failed, Skipped, Verdict
+from updraft.testing.base import Check, Context, Failed, Skipped, Verdict, tail
 
 #: Minutes after which nothing of the test command that takes long is to end: a slow computer does not make all of it.
 MINUTES = 80
+#: Lines that the summary shows of the output of a check that failed.
+LAST_LINES = 25
 
 
 def checks(root: Path = ROOT) -> list[Check]:
@@ -71,14 +74,26 @@ def _run(chosen: Sequence[Check], context: Context) -> int:
     """Make these checks; tell each one's end, and at the end what failed and what was skipped."""
     began = time.monotonic()
     told = {check.name: _tell(check, context) for check in chosen}
-    count = {verdict: list(context.verdicts.values()).count(verdict) for verdict in ("passed", "failed", "skipped")}
     print(f"\nIn all {duration(time.monotonic() - began)}; the output of each check is in {context.logs}")
-    for check in chosen:
-        verdict, text = context.verdicts[check.name], told[check.name]
-        if verdict != "passed":
-            print(f"{verdict}: {check.name}: {text.splitlines()[0] if text else ''}")
+    _tell_again(told, context)
+    count = {verdict: list(context.verdicts.values()).count(verdict) for verdict in ("passed", "failed", "skipped")}
     print(f"{count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped", flush=True)
     return 1 if count["failed"] or not count["passed"] else 0
+
+
+def _tell_again(told: Mapping[str, str], context: Context) -> None:
+    """At the end: what was skipped, by its reason, and what failed, with the last lines of its output."""
+    skipped: dict[str, list[str]] = {}
+    for name, text in told.items():
+        if context.verdicts[name] == "skipped":
+            skipped.setdefault(text, []).append(name)
+    for reason, names in skipped.items():
+        print(f"skipped: {', '.join(names)}: {reason}")
+    for name, text in told.items():
+        if context.verdicts[name] == "failed":
+            first, _, more = text.partition("\n")
+            print(f"failed: {name}: {first}")
+            print(textwrap.indent(tail(more or replace(context, current=name).output(), LAST_LINES), "    "))
 
 
 def _tell(check: Check, context: Context) -> str:
