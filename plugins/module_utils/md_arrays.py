@@ -8,7 +8,7 @@ can be repeated after it was cut.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.updraft.cloud.plugins.module_utils import md_state
@@ -80,13 +80,21 @@ def create(name: str, uuid: str, devices: Sequence[str], *, level: int = 1, chun
     settle()
 
 
-def assemble(name: str, uuid: str, devices: Sequence[str], *, degraded: bool = False) -> None:
+def assemble(
+    name: str,
+    uuid: str,
+    devices: Sequence[str],
+    *,
+    degraded: bool = False,
+    known: Mapping[str, Member | None] | None = None,
+) -> None:
     """Put an array together of these devices, and take in again by its bitmap one that missed something.
 
     All must have a superblock of this array (that of the first device, if `uuid` is empty), and be all of its members
-    unless `degraded`. Raises MdError if not, and when they have both gone on alone.
+    unless `degraded`. `known` is what was read of them just now, which is not read again. Raises MdError if not, and
+    when they have both gone on alone.
     """
-    members = [examine(device) for device in devices]
+    members = [(known or {}).get(device) or examine(device) for device in devices]
     uuid = uuid or next((member.uuid for member in members if member is not None), "")
     for device, member in zip(devices, members, strict=True):
         if member is None or member.uuid != uuid:

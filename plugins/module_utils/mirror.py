@@ -41,13 +41,14 @@ class Mirror:
     def scene(self, *, log_in: bool, peer: bool, ask: bool = True) -> Scene:
         """Look: log in to the peer's leg where wanted, and ask who answers: on the service addresses, and the peer.
 
-        Asking takes seconds of silence, which a hand-over need not wait for: it has the peer's leg for a proof.
+        Asking takes seconds of silence, which a hand-over need not wait for: it has the peer's leg for a proof, and
+        without that nothing to compare.
         """
         system = self.system
         leg = system.log_in() if log_in else system.leg()
         return Scene(
             boot=system.boot_id(),
-            pairs=self.pairs(leg),
+            pairs=self.pairs(leg) if leg or ask else [],
             leg=leg,
             answers=system.answers(peer=peer) if ask else [],
             session=system.session(),

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.updraft.cloud.plugins.module_utils import mirror_network
+from ansible_collections.updraft.cloud.plugins.module_utils import mirror_disks, mirror_network
 from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError, call
 from ansible_collections.updraft.cloud.plugins.module_utils.lio import CONFIGFS, ISCSI, targets_in_use
 from ansible_collections.updraft.cloud.plugins.module_utils.logical_volumes import patience
@@ -17,7 +17,7 @@ from ansible_collections.updraft.cloud.plugins.module_utils.mirror_config import
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_decisions import Leg
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_protocol import Running
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_state import State, Store
-from ansible_collections.updraft.cloud.plugins.module_utils.mirror_system import Machine, look_at
+from ansible_collections.updraft.cloud.plugins.module_utils.mirror_system import Machine
 
 
 def status(config: Config, machine: Machine, store: Store) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _peer(leg: Leg | None, machine: Machine) -> dict[str, Any]:
 
 def _member(path: str) -> dict[str, Any]:
     try:
-        found = look_at(path)
+        found = mirror_disks.look_at(path)
     except DisksError as error:
         return {"path": path, "problem": str(error)}
     return {**asdict(found), "holds": list(found.holds)}

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from ansible_collections.updraft.cloud.plugins.module_utils import disks as disk
 from ansible_collections.updraft.cloud.plugins.module_utils import iscsi_sessions as iscsi
 from ansible_collections.updraft.cloud.plugins.module_utils import logical_volumes as lv
 from ansible_collections.updraft.cloud.plugins.module_utils import md_arrays as md
-from ansible_collections.updraft.cloud.plugins.module_utils import md_state, mirror_network
+from ansible_collections.updraft.cloud.plugins.module_utils import md_state, mirror_disks, mirror_network
 from ansible_collections.updraft.cloud.plugins.module_utils import volume_groups as vg
 from ansible_collections.updraft.cloud.plugins.module_utils.exclusive import exclusive
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror import say
@@ -59,6 +58,8 @@ class Machine:
         """Bind the configuration; nothing is loaded yet."""
         self.config = config
         self.targets = Targets(config)
+        #: What was read of the disks last, until an array is put together: reading costs those who wait for volumes.
+        self._superblocks: dict[str, md_state.Member | None] = {}
         chap = config.chap
         self._wanted = iscsi.wanted_session(
             {"target": config.peer.target, "portals": [config.peer.address], **chap, "settings": SESSION}
@@ -98,11 +99,15 @@ class Machine:
 
     def own_members(self) -> list[Member]:
         """Return what is on this server's disks."""
-        return [look_at(path) for path in self.config.disks]
+        return [self._look_at(path) for path in self.config.disks]
 
     def peer_members(self, leg: Leg) -> list[Member]:
         """Return what is on the peer's disks."""
-        return [look_at(path) for path in leg.disks]
+        return [self._look_at(path) for path in leg.disks]
+
+    def _look_at(self, path: str) -> Member:
+        self._superblocks[path] = mirror_disks.superblock_of(path)
+        return mirror_disks.member(path, self._superblocks[path])
 
     def wipe(self, path: str) -> None:
         """Destroy what is on a disk that the operator named."""
@@ -180,15 +185,14 @@ class Machine:
         """Return the arrays that run, by a look at the kernel alone."""
         found = {}
         for name, path in zip(self.config.arrays, self.config.disks, strict=True):
-            folder = _folder(name, path)
-            if folder is None or _text(folder / "array_state") in ("", "clear", "inactive"):
-                continue
-            found[name] = _running(name, folder)
+            if array := mirror_disks.running(name, path):
+                found[name] = array
         return found
 
     def start_array(self, name: str, devices: Sequence[str]) -> None:
         """Put an array together of these disks and no others; the peer's is read only when no other can be."""
-        md.assemble(name, "", devices, degraded=len(devices) < 2)
+        known = {device: self._superblocks.pop(device, None) for device in devices}
+        md.assemble(name, "", devices, degraded=len(devices) < 2, known=known)
         self._flags(name, devices[1:])
 
     def create_array(self, name: str, devices: Sequence[str]) -> None:
@@ -242,9 +246,10 @@ class Machine:
         for action in vg.plan(wanted, found, []):
             vg.apply(action, found)
             changed.append(str(action))
+        if changed:
+            lv.activate(config.group)
         if lv.only_when_told(config.group):
             changed.append(f"update autoactivation of {config.group}")
-        lv.activate(config.group)
         lv.monitor(config.group)
         changed += self.targets.prepare_state()
         actions = self._volumes()
@@ -348,56 +353,9 @@ class Machine:
             disk.call(["systemctl", "stop", *self.config.units])
 
 
-def look_at(path: str) -> Member:
-    """Return what is on a disk. Raises DisksError where there is none."""
-    if not os.path.exists(path):
-        raise disk.DisksError(f"{path} is not there")
-    found = md_state.examine(path)
-    if found is None:
-        content = disk.holds(disk.look(path, disk.read_owners()))
-        return Member(path, holds=tuple(content))
-    slot = -1 if found.slot is None else found.slot
-    return Member(path, found.uuid, found.events, slot, found.array_state, found.recovering)
-
-
-def _folder(name: str, path: str) -> Path | None:
-    """Return where the kernel tells of an array: by its name, or because it has this disk."""
-    link = md_state.LINKS / name
-    if link.exists():
-        return md_state.SYS / link.resolve().name / "md"
-    holders = Path("/sys/class/block") / Path(path).resolve().name / "holders"
-    return next((md_state.SYS / holder.name / "md" for holder in holders.glob("md*")), None)
-
-
-def _running(name: str, folder: Path) -> Running:
-    by: dict[str, list[str]] = {"active": [], "copying": [], "faulty": []}
-    for entry in sorted(folder.glob("dev-*")):
-        words = _text(entry / "state").split(",")
-        kind = "faulty" if "faulty" in words else "active" if "in_sync" in words else "copying"
-        by[kind].append(entry.name.removeprefix("dev-"))
-    done, _, total = _text(folder / "sync_completed").partition(" / ")
-    known = done.isdigit() and total.isdigit()
-    return Running(
-        name=name,
-        active=tuple(by["active"]),
-        copying=tuple(by["copying"]),
-        faulty=tuple(by["faulty"]),
-        action=_text(folder / "sync_action") or "idle",
-        done=int(done) if known else 0,
-        total=int(total) if known else 0,
-    )
-
-
 def _is_active(unit: str) -> bool:
     try:
         disk.call(["systemctl", "--quiet", "is-active", unit])
     except disk.DisksError:
         return False
     return True
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

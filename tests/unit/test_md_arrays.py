@@ -242,6 +242,19 @@ class Tools:
         return ""
 
 
+def test_a_superblock_that_was_read_just_now_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = Tools(monkeypatch, running(IN_SYNC, REMOTE), B)
+    monkeypatch.setattr(md_arrays, "arrays", list)
+    monkeypatch.setattr(md_arrays, "wait_for", lambda _: None)
+    asked: list[str] = []
+    monkeypatch.setattr(md_arrays, "examine", lambda device: asked.append(device) or B)
+    md_arrays.assemble("volumes0", UUID, [OWN, PEER], known={OWN: A, PEER: None})
+    assert asked == [PEER]
+    assert tools.called == [f"--assemble /dev/md/volumes0 --uuid={UUID} /dev/vdb /dev/sda"]
+    with pytest.raises(MdError, match="its superblock is of data"):
+        md_arrays.assemble("volumes0", UUID, [OWN], known={OWN: replace(A, uuid=OTHER, name="data")})
+
+
 def test_a_member_comes_back_by_its_bitmap(monkeypatch: pytest.MonkeyPatch) -> None:
     tools = Tools(monkeypatch, running(IN_SYNC), B)
     assert md_arrays.readd("volumes0", PEER) == "bitmap"

@@ -104,6 +104,15 @@ def test_a_planned_handover_there_and_back(site: Site) -> None:
     assert site.mirrors["storage1"].store.read().generation == 3
 
 
+def test_who_waits_for_the_other_one_to_let_go_reads_no_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site.servers["storage2"], "own_members", lambda: pytest.fail("a disk is read at each look"))
+    with pytest.raises(Waits, match="storage1 is still logged in"):
+        site.mirrors["storage2"].promote(2, **PLANNED)
+    site.servers["storage1"].power_off()
+    with pytest.raises(Waits, match="storage1 does not offer its disks as a leg"):
+        site.mirrors["storage2"].promote(2, **PLANNED)
+
+
 @pytest.mark.parametrize("saved", [True, False])
 def test_what_the_volume_service_made_last_moves_with_a_handover(site: Site, saved: bool) -> None:
     site.servers["storage1"].made.add("volume-1")
