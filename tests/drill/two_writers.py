@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from machines import ROOT, Machine, Refused, Wrong, keep
+from machines import ROOT, Machine, Refused, Wrong, keep, wait
 from mirror_lab import INVENTORY, MirrorLab
 
 from updraft.drill_report import iso
@@ -185,10 +185,9 @@ class Attempts:
         old.start()
         old.up()
         most = new.name
-        time.sleep(6)
-        self.command(
-            "start the old one", old, "journalctl -b -u updraft-mirror -o cat --no-pager", "waiting for the leg", most
-        )
+        told = "journalctl -b -u updraft-mirror -o cat --no-pager"
+        wait("the old one tells what it does", lambda: len(old.must(told).splitlines()) > 1, 90)
+        self.command("start the old one", old, told, "waiting for the leg", most)
         self.verb("go on as before", old, "boot", "waiting for the leg", most)
         self.verb("converge it", old, "converge --wait 3", "waiting for the leg", most)
         self.verb(
