@@ -180,29 +180,29 @@ def detail(name: str) -> Array | None:
 
 def _read(path: Path, name: str = "") -> Array | None:
     """Read what the kernel tells. mdadm, which takes long, is asked only for what it alone knows: another name."""
-    state = _text(path / "array_state")
+    state = word(path / "array_state")
     if state in ("", "clear"):
         return None
     kernel = path.parent.name
-    uuid = _colons(_text(path / "uuid"))
+    uuid = _colons(word(path / "uuid"))
     if not (name and uuid):
         told = _exported(call(["mdadm", "--detail", "--no-devices", "--export", f"/dev/{kernel}"], LIMIT_SECONDS))
         name, uuid = _plain(told.get("MD_NAME", "") or told.get("MD_DEVNAME", "")), told.get("MD_UUID", "")
-    action = _text(path / "sync_action")
+    action = word(path / "sync_action")
     devices = tuple(_device(entry) for entry in sorted(path.glob("dev-*")))
     return Array(
         kernel=kernel,
         path=f"/dev/{kernel}",
         name=name,
         uuid=uuid,
-        level=_text(path / "level"),
+        level=word(path / "level"),
         raid_devices=number(path / "raid_disks") or 0,
         state=state,
         degraded=number(path / "degraded") or 0,
         sync_action=action or "idle",
-        sync_completed=_progress(_text(path / "sync_completed")),
+        sync_completed=_progress(word(path / "sync_completed")),
         sync_speed=number(path / "sync_speed"),
-        bitmap=_text(path / "bitmap/location") not in ("", "none"),
+        bitmap=word(path / "bitmap/location") not in ("", "none"),
         devices=devices,
         size_bytes=(number(path.parent / "size") or 0) * 512,
     )
@@ -222,7 +222,7 @@ def _exported(text: str) -> dict[str, str]:
 
 
 def _device(entry: Path) -> Device:
-    words = _text(entry / "state").split(",")
+    words = word(entry / "state").split(",")
     slot = number(entry / "slot")
     kernel = entry.name.removeprefix("dev-")
     state = "spare"
@@ -248,7 +248,8 @@ def _progress(text: str) -> tuple[int, int] | None:
     return (int(done), int(total)) if done.strip().isdigit() and total.strip().isdigit() else None
 
 
-def _text(path: Path) -> str:
+def word(path: Path) -> str:
+    """Return what a file of sysfs holds; empty where there is none."""
     try:
         return path.read_text().strip()
     except OSError:
@@ -257,7 +258,7 @@ def _text(path: Path) -> str:
 
 def number(path: Path) -> int | None:
     """Return the number that a file of sysfs holds; None where there is none."""
-    text = _text(path)
+    text = word(path)
     return int(text) if text.isdigit() else None
 
 

@@ -36,7 +36,7 @@ def member(path: str, found: md_state.Member | None) -> Member:
 def running(name: str, path: str) -> Running | None:
     """Return an array that runs, which has this disk; by a look at the kernel alone."""
     folder = _folder(name, path)
-    if folder is None or _text(folder / "array_state") in ("", "clear", "inactive"):
+    if folder is None or md_state.word(folder / "array_state") in ("", "clear", "inactive"):
         return None
     return _running(name, folder)
 
@@ -53,24 +53,17 @@ def _folder(name: str, path: str) -> Path | None:
 def _running(name: str, folder: Path) -> Running:
     by: dict[str, list[str]] = {"active": [], "copying": [], "faulty": []}
     for entry in sorted(folder.glob("dev-*")):
-        words = _text(entry / "state").split(",")
+        words = md_state.word(entry / "state").split(",")
         kind = "faulty" if "faulty" in words else "active" if "in_sync" in words else "copying"
         by[kind].append(entry.name.removeprefix("dev-"))
-    done, _, total = _text(folder / "sync_completed").partition(" / ")
+    done, _, total = md_state.word(folder / "sync_completed").partition(" / ")
     known = done.isdigit() and total.isdigit()
     return Running(
         name=name,
         active=tuple(by["active"]),
         copying=tuple(by["copying"]),
         faulty=tuple(by["faulty"]),
-        action=_text(folder / "sync_action") or "idle",
+        action=md_state.word(folder / "sync_action") or "idle",
         done=int(done) if known else 0,
         total=int(total) if known else 0,
     )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
