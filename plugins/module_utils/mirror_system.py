@@ -190,21 +190,26 @@ class Machine:
         return found
 
     def start_array(self, name: str, devices: Sequence[str]) -> None:
-        """Put an array together of these disks and no others; the peer's is read only when no other can be."""
+        """Put an array together of these disks and no others."""
         known = {device: self._superblocks.pop(device, None) for device in devices}
         md.assemble(name, "", devices, degraded=len(devices) < 2, known=known)
-        self._flags(name, devices[1:])
 
     def create_array(self, name: str, devices: Sequence[str]) -> None:
         """Make an array of blank disks."""
         md.create(name, self._uuid(name), devices)
-        self._flags(name, devices[1:])
 
-    def _flags(self, name: str, peers: Sequence[str]) -> None:
-        own = self.config.disks[self.config.arrays.index(name)]
-        md.set_flags(name, own, write_mostly=False, failfast=False)
-        for peer in peers:
-            md.set_flags(name, peer, write_mostly=True, failfast=True)
+    def _flags(self, name: str) -> list[str]:
+        """Have the peer's disk read only when no other can be, and given up fast, and the own one not."""
+        own = Path(self.config.disks[self.config.arrays.index(name)]).resolve().name
+        array = md_state.detail(name)
+        changed = []
+        for member in array.devices if array else ():
+            if not member.path or member.state == "faulty":
+                continue
+            peers = member.kernel != own
+            if md.set_flags(name, member.path, write_mostly=peers, failfast=peers):
+                changed.append(f"update {member.path} of array {name}")
+        return changed
 
     def take(self, name: str, device: str, how: str) -> None:
         """Take a disk in: by the bitmap, or all of it."""
@@ -214,7 +219,7 @@ class Machine:
             md.readd(name, device, discard=True)
         else:
             md.add(name, device)
-        self._flags(name, [device])
+        self._flags(name)
 
     def remove_failed(self, name: str) -> None:
         """Take out the disks that failed."""
@@ -251,6 +256,8 @@ class Machine:
         if lv.only_when_told(config.group):
             changed.append(f"update autoactivation of {config.group}")
         lv.monitor(config.group)
+        for name in config.arrays:
+            changed += self._flags(name)
         changed += self.targets.prepare_state()
         actions = self._volumes()
         lv.apply(actions)
