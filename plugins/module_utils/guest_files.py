@@ -87,22 +87,20 @@ while :; do sleep 3600; done
 """
 
 #: Writes to the volume, beyond the file system with the page, about once a second; each block is on the disk before the
-#: next, and is read from there once more before its place is needed again. Times are hundredths of a second of uptime.
+#: next, and is read from there once more before its place is needed again. A pause is of a write or of the
+#: read after it, whichever comes first when the volume is away. Times are hundredths of a second of uptime.
 WRITES = r"""#!/bin/sh
 device=$1 folder=$2
 first=16384 places=60
 boot=$(cat /proc/sys/kernel/random/boot_id)
 number=0 compared=0 longest=0 failed=0 wrong=0
 now() { read -r up _ </proc/uptime; echo "${up%.*}${up#*.}"; }
-: >"$folder/pauses"
+echo "number ended took" >"$folder/pauses"
 while :; do
     began=$(now)
     printf '%-4095s\n' "$boot $number" |
         dd of="$device" bs=4096 seek=$((first + number % places)) conv=notrunc,fsync 2>/dev/null ||
         failed=$((failed + 1))
-    ended=$(now) took=$(($(now) - began))
-    [ $took -le $longest ] || longest=$took
-    [ $took -le 100 ] || echo "$number $ended $took" >>"$folder/pauses"
     number=$((number + 1))
     oldest=$((number - places))
     if [ $oldest -ge 0 ]; then
@@ -111,6 +109,9 @@ while :; do
         [ "${found%% *}" = "$boot" ] && [ "$(echo "${found#* }" | tr -d ' ')" = "$oldest" ] || wrong=$((wrong + 1))
         compared=$((compared + 1))
     fi
+    ended=$(now) took=$(($(now) - began))
+    [ $took -le $longest ] || longest=$took
+    [ $took -le 100 ] || echo "$number $ended $took" >>"$folder/pauses"
     cat >"$folder/writes.new" <<END
 boot $boot
 uptime $(now)

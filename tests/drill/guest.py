@@ -51,14 +51,14 @@ class Writes:
 
 
 def pauses(text: str) -> list[tuple[float, float]]:
-    """When each write that waited ended, and how long it took, from the page /pauses."""
-    found = [line.split() for line in text.splitlines()]
+    """When each write or read that waited ended, and how long it took, from the page /pauses below its first line."""
+    found = [line.split() for line in text.splitlines()[1:]]
     return [(int(words[1]) / 100, int(words[2]) / 100) for words in found if len(words) == 3]
 
 
 @dataclass(slots=True)
 class Step:
-    """One thing that was done. `began` and `ended` are seconds of the guest's clock, `pause` the longest write."""
+    """What was done. `began` and `ended` by the guest's clock, `pause` the longest wait for a block; in seconds."""
 
     kind: str
     began: float
@@ -165,12 +165,16 @@ class Guest(ABC):
         self.steps.append(Step(kind, self.now().uptime))
         return self.steps[-1]
 
-    def end(self, step: Step) -> None:
-        """End a step when the guest has written again for a while; its longest pause."""
+    def end(self, step: Step, *, moved: bool) -> None:
+        """End a step when the guest has written again for a while; its longest pause. Raises Wrong when serving moved
+        and no block waited: then the pause was missed."""
         step.ended = self.writes(10).uptime
-        took = [pause for ended, pause in pauses(self.page("pauses")) if step.began <= ended <= step.ended]
+        page = wait("the guest tells of its pauses", lambda: self.page("pauses"), GUEST_SECONDS)
+        took = [pause for ended, pause in pauses(page) if step.began <= ended <= step.ended]
         step.pause = max(took, default=0.0)
         print(f"   {step.kind}: {step.pause:.1f} s without a write; {step.seconds}", flush=True)
+        if moved and not step.pause:
+            raise Wrong(f"{step.kind}: the guest tells of no pause: {page}")
 
     def move(self) -> None:
         """Serving moves as an operator moves it."""
@@ -178,7 +182,7 @@ class Guest(ABC):
         began = time.monotonic()
         self.play("storage_failover")
         step.seconds["command"] = round(time.monotonic() - began, 1)
-        self.end(step)
+        self.end(step, moved=True)
         if self.serving().name == old.name:
             raise Wrong(f"{old.name} still serves after the failover")
 
@@ -193,7 +197,7 @@ class Guest(ABC):
         step.seconds["command"] = round(time.monotonic() - word, 1)
         self.writes(1)
         step.seconds["writes again after the word"] = round(time.monotonic() - word, 1)
-        self.end(step)
+        self.end(step, moved=True)
         if self.serving().name == lost.name:
             raise Wrong(f"{lost.name} has no power, and serves")
         step = self.begin("return and heal")
@@ -201,7 +205,7 @@ class Guest(ABC):
         lost.up()
         self.play("storage_heal")
         step.seconds["whole after the cut"] = round(time.monotonic() - began, 1)
-        self.end(step)
+        self.end(step, moved=False)
         self.updraft("storage", self.inventory)
 
     def tidy(self) -> None:
