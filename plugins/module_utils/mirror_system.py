@@ -200,15 +200,13 @@ class Machine:
 
     def _flags(self, name: str) -> list[str]:
         """Have the peer's disk read only when no other can be, and given up fast, and the own one not."""
-        own = Path(self.config.disks[self.config.arrays.index(name)]).resolve().name
-        array = md_state.detail(name)
+        own = self.config.disks[self.config.arrays.index(name)]
+        array = mirror_disks.running(name, own)
         changed = []
-        for member in array.devices if array else ():
-            if not member.path or member.state == "faulty":
-                continue
-            peers = member.kernel != own
-            if md.set_flags(name, member.path, write_mostly=peers, failfast=peers):
-                changed.append(f"update {member.path} of array {name}")
+        for kernel in (*array.active, *array.copying) if array else ():
+            peers = kernel != Path(own).resolve().name
+            if md.set_flags(name, f"/dev/{kernel}", write_mostly=peers, failfast=peers):
+                changed.append(f"update /dev/{kernel} of array {name}")
         return changed
 
     def take(self, name: str, device: str, how: str) -> None:
