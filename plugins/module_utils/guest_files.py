@@ -95,7 +95,7 @@ first=16384 places=60
 boot=$(cat /proc/sys/kernel/random/boot_id)
 number=0 compared=0 longest=0 failed=0 wrong=0
 now() { read -r up _ </proc/uptime; echo "${up%.*}${up#*.}"; }
-echo "number ended took" >"$folder/pauses"
+echo "written ended took" >"$folder/pauses"
 while :; do
     began=$(now)
     printf '%-4095s\n' "$boot $number" |

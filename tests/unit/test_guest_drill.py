@@ -52,7 +52,7 @@ def test_what_the_guest_tells() -> None:
     assert guest.Writes.parse(page()) == guest.Writes("a-b", 123.45, 9, 3, 0, 0)
     assert guest.Writes.parse("") is None
     assert guest.Writes.parse(page(failed="?")) is None
-    assert guest.pauses("number ended took\n7 1200 450\n8 1900 101\n9\n") == [(12.0, 4.5), (19.0, 1.01)]
+    assert guest.pauses("written ended took\n7 1200 450\n8 1900 101\n9\n") == [(12.0, 4.5), (19.0, 1.01)]
     # What is read here is what the guest writes there.
     assert f"places={guest.PLACES}\n" in WRITES.replace(" ", "\n")
     assert all(f"\n{name} $" in WRITES for name in ("boot", "uptime", "written", "compared", "failed", "wrong"))
@@ -81,7 +81,7 @@ def test_a_step_has_the_longest_pause_that_ended_in_it(monkeypatch: pytest.Monke
     last = guest.Writes("a-b", 60.0, 30, 20, 0, 0)
     monkeypatch.setattr(cloud, "writes", lambda _blocks: last)
     # Asked once more where it does not answer.
-    pages = ["number ended took\n1 900 5000\n2 2000 700\n3 4000 1250\n", ""]
+    pages = ["written ended took\n1 900 5000\n2 2000 700\n3 4000 1250\n", ""]
     monkeypatch.setattr(cloud, "page", lambda _name: pages.pop())
     step = guest.Step("planned failover", 10.0)
     cloud.end(step, moved=True)
@@ -91,7 +91,7 @@ def test_a_step_has_the_longest_pause_that_ended_in_it(monkeypatch: pytest.Monke
 def test_a_move_without_a_pause_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Told()
     monkeypatch.setattr(cloud, "writes", lambda _blocks: guest.Writes("a-b", 60.0, 30, 20, 0, 0))
-    monkeypatch.setattr(cloud, "page", lambda _name: "number ended took\n")
+    monkeypatch.setattr(cloud, "page", lambda _name: "written ended took\n")
     cloud.end(guest.Step("return and heal", 10.0), moved=False)
     with pytest.raises(Wrong, match="loss: the guest tells of no pause"):
         cloud.end(guest.Step("loss", 10.0), moved=True)

@@ -123,7 +123,7 @@ def test_what_it_writes_is_read_once_more(tmp_path: Path) -> None:
         found = until("compared", 5)
     assert (found["failed"], found["wrong"]) == (0, 0)
     assert found["written"] == found["compared"] + 2
-    assert (tmp_path / "pauses").read_text() == "number ended took\n"
+    assert (tmp_path / "pauses").read_text() == "written ended took\n"
 
 
 def test_a_block_that_holds_something_else_is_counted(tmp_path: Path) -> None:
