@@ -71,6 +71,7 @@ def create(name: str, uuid: str, devices: Sequence[str], *, level: int = 1, chun
 
     A bit of its bitmap stands for `chunk` KiB, or for as little more as fits; None makes none.
     """
+    _free(name)
     command = ["mdadm", "--create", str(LINKS / name), f"--level={level}", f"--raid-devices={len(devices)}"]
     command += ["--metadata=1.2", "--bitmap=none" if chunk is None else "--bitmap=internal"]
     if chunk is not None:
@@ -105,6 +106,7 @@ def assemble(
     if len(found) < found[0].raid_devices and not degraded:
         raise MdError(f"the array {name} has {found[0].raid_devices} members, and only {', '.join(devices)} is there")
     _stop_if(lambda array: array.uuid == uuid and not array.active)
+    _free(name)
     command = ["mdadm", "--assemble", str(LINKS / name), f"--uuid={uuid}"]
     call([*command, *(["--run"] if degraded else []), *devices], LIMIT_SECONDS)
     wait_for(LINKS / name)
@@ -112,6 +114,13 @@ def assemble(
     for device in devices:
         if member_of(array, device) is None:
             readd(name, device)
+
+
+def _free(name: str) -> None:
+    """Wait until udev has removed the name of an array that was stopped: mdadm would give a second name beside it."""
+    link = LINKS / name
+    if not (md_state.SYS / link.resolve().name / "md").is_dir():
+        wait_for(link, there=False)
 
 
 def _told(member: Member | None) -> str:
@@ -135,9 +144,6 @@ def _stop_if(chosen: Callable[[Array], bool]) -> bool:
                 if not left or any((md_state.SYS / array.kernel / "holders").glob("*")):
                     raise
                 time.sleep(PAUSE_SECONDS)
-        if array.name:
-            # Another one of that name would be given a second name beside it.
-            wait_for(LINKS / array.name, there=False)
     return bool(found)
 
 

@@ -19,6 +19,8 @@ from ansible_collections.updraft.cloud.plugins.module_utils.mirror_state import 
 
 #: Seconds in which a session of a peer without power ends (LIO's own questions and their time limit).
 SESSION_ENDS = 20.0
+#: Seconds for which a peer that has closed everything is waited for.
+LEG_COMES = 10.0
 
 
 def say(text: str) -> None:
@@ -85,6 +87,7 @@ class Mirror:
         ready = system.activate_group()
         changed = [] if ready else system.prepare_group()
         changed += [*system.make_targets(), *system.add_addresses()]
+        system.hurry(False)
         system.set_up(True)
         if ready:
             changed += system.prepare_group()
@@ -202,6 +205,7 @@ class Mirror:
         arrays = self.system.running()
         degraded = [array.words() for array in arrays.values() if not array.whole]
         decide.demote(state, scene, degraded)
+        self.system.hurry(True)
         self.clear(keep=True)
         self._write_mark(scene.leg, complete=True, closed=True)
         self.system.log_out()
@@ -226,9 +230,12 @@ class Mirror:
             return self._done(state, [])
         if state.role != "new":
             self.system.get_ready()
+        self.system.hurry(True)
         if off:
             self._session_ends()
         scene = self.scene(log_in=planned and state.role != "new", peer=off, ask=not planned)
+        if planned and scene.leg is None and not scene.session and self._closed(state.generation):
+            scene = self._give_way()
         try:
             starts = decide.promote(
                 state, generation, scene, self.config.peer.name, planned=planned, off=off, accept_loss=accept_loss
@@ -242,6 +249,19 @@ class Mirror:
         self.store.write(state.serving(generation))
         changed = self.serve(starts, scene)
         return {**self._done(self.store.read(), ["promote", *changed]), **proof}
+
+    def _give_way(self) -> Scene:
+        """Take the own disks back from a peer that has closed everything, while it gets ready to offer its own."""
+        self.system.withdraw_leg()
+        end = self.system.now() + LEG_COMES
+        while not (scene := self.scene(log_in=True, peer=False, ask=False)).leg and self.system.now() < end:
+            self.system.sleep(0.2)
+        return scene
+
+    def _closed(self, generation: int) -> bool:
+        """Say whether the serving side, of this generation, has written its last to this leg."""
+        mark = self.system.read_mark()
+        return mark is not None and mark[1].get("generation") == generation and bool(mark[1].get("closed"))
 
     def _session_ends(self) -> None:
         """Wait for the session of a peer that lost its power; one that answers is not waited for."""

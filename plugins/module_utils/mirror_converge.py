@@ -143,4 +143,4 @@ def retry(attempt: Callable[[], dict[str, Any]], wait: float) -> dict[str, Any]:
         except Waits:
             if time.monotonic() >= end:
                 raise
-        time.sleep(0.5)
+        time.sleep(0.2)

@@ -95,7 +95,7 @@ class Targets:
             return False
 
     def export_leg(self, generation: int) -> list[str]:
-        """Offer the disks, with nothing else. Return what was changed."""
+        """Offer the disks, with nothing else. Return what was changed. See `write_file`."""
         wanted = desired([leg_target(self.config)])
         lio = self.lio()
         found = lio.read()
@@ -109,7 +109,6 @@ class Targets:
         self._apply(actions, wanted)
         for name, value in NOPIN.items():
             (self._leg_folder / "acls" / self.config.peer.initiator / "attrib" / name).write_text(value)
-        self.write_file()
         return [str(action) for action in actions]
 
     def withdraw_leg(self) -> None:
@@ -198,7 +197,7 @@ class Targets:
         if not os.path.exists(self.state_volume):
             return []
         kept = self._slots().read()
-        if kept is None:
+        if kept is None or not kept[1]["targets"]:
             return []
         some = missing(kept[1], lio.dump(), os.path.exists)
         if not some["targets"]:

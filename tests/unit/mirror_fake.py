@@ -135,7 +135,7 @@ class FakeSystem:
         self.array: Running | None = None
         self.offers: int | None = None
         self.logged_in = False
-        self.group = self.targets = self.addresses = self.units = self.is_up = False
+        self.group = self.targets = self.addresses = self.units = self.is_up = self.hurries = False
         self.made: set[str] = set()
 
     def step(self, text: str) -> None:
@@ -214,6 +214,9 @@ class FakeSystem:
 
     def get_ready(self) -> None:
         pass
+
+    def hurry(self, hurry: bool) -> None:
+        self.hurries = hurry
 
     def log_in(self) -> Leg | None:
         other = self.world.other(self.name)

@@ -245,7 +245,7 @@ class Tools:
 def test_a_superblock_that_was_read_just_now_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     tools = Tools(monkeypatch, running(IN_SYNC, REMOTE), B)
     monkeypatch.setattr(md_arrays, "arrays", list)
-    monkeypatch.setattr(md_arrays, "wait_for", lambda _: None)
+    monkeypatch.setattr(md_arrays, "wait_for", lambda *_, **__: None)
     asked: list[str] = []
     monkeypatch.setattr(md_arrays, "examine", lambda device: asked.append(device) or B)
     md_arrays.assemble("volumes0", UUID, [OWN, PEER], known={OWN: A, PEER: None})

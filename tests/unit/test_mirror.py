@@ -113,6 +113,37 @@ def test_who_waits_for_the_other_one_to_let_go_reads_no_disk(site: Site, monkeyp
         site.mirrors["storage2"].promote(2, **PLANNED)
 
 
+def test_the_leg_is_taken_back_from_one_that_has_closed_everything_and_offered_again_if_that_one_goes(
+    site: Site,
+) -> None:
+    # The last step of a hand-over is to offer the own disks; it is cut just before.
+    _cut(
+        site, "storage1", _count(_fresh, VERBS["demote"], "storage1") - 1, site.mirrors["storage1"].demote, power=False
+    )
+    site.servers["storage1"].power_off()
+    with pytest.raises(Waits, match="storage1 does not offer its disks as a leg"):
+        site.mirrors["storage2"].promote(2, **PLANNED)
+    assert "storage2: withdraw leg" in site.steps
+    site.look()
+    assert site.servers["storage2"].offers == 1
+
+
+def test_volumes_are_away_only_while_the_program_hurries(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurried = []
+
+    def watch(name: str, what: str) -> None:
+        server = site.servers[name]
+        act = getattr(server, what)
+        monkeypatch.setattr(server, what, lambda: hurried.append((what, server.hurries)) or act())
+
+    watch("storage1", "remove_addresses")
+    watch("storage2", "log_in")
+    watch("storage2", "add_addresses")
+    fail_over(site, "storage1", "storage2")
+    assert hurried == [("remove_addresses", True), ("log_in", True), ("add_addresses", True)]
+    assert not site.servers["storage2"].hurries
+
+
 @pytest.mark.parametrize("saved", [True, False])
 def test_what_the_volume_service_made_last_moves_with_a_handover(site: Site, saved: bool) -> None:
     site.servers["storage1"].made.add("volume-1")
