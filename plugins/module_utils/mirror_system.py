@@ -84,7 +84,9 @@ class Machine:
         False is for when the nodes no longer wait for this program; without effect on one that did not hurry.
         """
         if hurry or os.getpriority(os.PRIO_PROCESS, 0) == HURRIED:
-            os.setpriority(os.PRIO_PROCESS, 0, HURRIED if hurry else UNHURRIED)
+            # Whoever may not hurry takes a little longer.
+            with contextlib.suppress(PermissionError):
+                os.setpriority(os.PRIO_PROCESS, 0, HURRIED if hurry else UNHURRIED)
 
     def boot_id(self) -> str:
         """Return which start of the computer this is."""
