@@ -312,7 +312,7 @@ def login(session: Wanted, *, luns: int = 0, wait: float = 15) -> dict[int, str]
                 f"{session.target} at {portal} is {state or 'gone'} and gave {len(devices)} of {luns} LUNs"
                 f" within {wait:.0f} s"
             )
-        time.sleep(0.3)
+        time.sleep(0.1)
 
 
 def state_of(target: str, portal: str) -> str:
