@@ -117,9 +117,15 @@ def activate(group: str) -> None:
     wait_for_room()
 
 
-def activate_volumes(group: str) -> None:
-    """Make what is read and written available, as `activate` does: each device, as the pool's own, takes its time."""
+def activate_volumes(group: str, *, closed: bool) -> None:
+    """Make what is read and written available, as `activate` does: each device, as the pool's own, takes its time.
+
+    The map of a pool that was closed in order a moment ago is not read from end to end (see lvmlocal.conf). Raises
+    DisksError where that is needed all the same.
+    """
     command = ["lvchange", "--quiet", "--activate", "y", "--ignoremonitoring"]
+    if closed:
+        command += ["--config", 'global/thin_check_options=["-q","--skip-mappings"]']
     call([*command, "--select", "segtype!=thin-pool", group])
     wait_for_room()
 

@@ -8,7 +8,7 @@ can be repeated after it was cut.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.updraft.cloud.plugins.module_utils import md_state
@@ -105,7 +105,7 @@ def assemble(
         raise MdError(f"the array {name}: {problem}")
     if len(found) < found[0].raid_devices and not degraded:
         raise MdError(f"the array {name} has {found[0].raid_devices} members, and only {', '.join(devices)} is there")
-    _stop_if(lambda array: array.uuid == uuid and not array.active)
+    _stop([array for array in arrays() if array.uuid == uuid and not array.active])
     _free(name)
     command = ["mdadm", "--assemble", str(LINKS / name), f"--uuid={uuid}"]
     call([*command, *(["--run"] if degraded else []), *devices], LIMIT_SECONDS)
@@ -129,11 +129,10 @@ def _told(member: Member | None) -> str:
 
 def stop(name: str) -> bool:
     """Stop the array; False when it did not run. Raises DisksError when something uses it."""
-    return _stop_if(lambda array: array.name == name)
+    return _stop([array for array in arrays(name) if array.name == name])
 
 
-def _stop_if(chosen: Callable[[Array], bool]) -> bool:
-    found = [array for array in arrays() if chosen(array)]
+def _stop(found: Sequence[Array]) -> bool:
     for array in found:
         for left in reversed(range(TRIES)):
             try:

@@ -164,9 +164,15 @@ def _misses(member: Member, slot: int) -> bool:
     return member.array_state[slot : slot + 1] == "."
 
 
-def arrays() -> list[Array]:
-    """Return all arrays that the kernel has, also those which were put together in part."""
-    return [found for path in sorted(SYS.glob("md*/md")) if (found := _read(path)) is not None]
+def arrays(name: str = "") -> list[Array]:
+    """Return all arrays that the kernel has, also those which were put together in part.
+
+    Who looks for one of a name says so: udev knows which one that is, and mdadm is asked for the names of others alone.
+    """
+    link = LINKS / name
+    named = link.resolve().name if name and link.exists() else ""
+    paths = sorted(SYS.glob("md*/md"))
+    return [found for path in paths if (found := _read(path, name if path.parent.name == named else "")) is not None]
 
 
 def detail(name: str) -> Array | None:

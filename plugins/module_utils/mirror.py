@@ -65,8 +65,8 @@ class Mirror:
 
     # Serving, and no longer serving.
 
-    def serve(self, starts: Mapping[str, bool], scene: Scene) -> list[str]:
-        """Go all the way from disks to addresses. The state says `serving` already."""
+    def serve(self, starts: Mapping[str, bool], scene: Scene, *, closed: bool = False) -> list[str]:
+        """Go all the way from disks to addresses. The state says `serving` already. `closed`: see `above`."""
         system = self.system
         system.withdraw_leg()
         changed = []
@@ -78,13 +78,16 @@ class Mirror:
             changed.append(f"start array {pair.array}")
         if scene.leg is not None:
             changed += self.take_back(scene.leg, scene.pairs, full=False)
-        return changed + self.above()
+        return changed + self.above(closed=closed)
 
-    def above(self) -> list[str]:
-        """Bring up what stands on the arrays, in order; what is there already stays as it is."""
+    def above(self, *, closed: bool = False) -> list[str]:
+        """Bring up what stands on the arrays, in order; what is there already stays as it is.
+
+        `closed` says that the other server has just closed all of it in order.
+        """
         system = self.system
         # What is there already is served at once, and looked after when nobody waits any more.
-        ready = system.activate_group()
+        ready = system.activate_group(closed=closed)
         changed = [] if ready else system.prepare_group()
         changed += [*system.make_targets(), *system.add_addresses()]
         system.hurry(False)
@@ -247,7 +250,7 @@ class Mirror:
         lost = self.system.now() if state.connected and state.lost_at is None else state.lost_at
         proof = {"lost_at": lost, "closed": state.closed, "was_complete": state.complete}
         self.store.write(state.serving(generation))
-        changed = self.serve(starts, scene)
+        changed = self.serve(starts, scene, closed=planned)
         return {**self._done(self.store.read(), ["promote", *changed]), **proof}
 
     def _give_way(self) -> Scene:

@@ -243,11 +243,11 @@ class Machine:
 
     # What stands on them.
 
-    def activate_group(self) -> bool:
+    def activate_group(self, *, closed: bool) -> bool:
         """Have the volumes of a group that is complete; False where something has to be made first."""
         wanted = [*(item.name for item in self.config.volumes), STATE_VOLUME]
         with contextlib.suppress(disk.DisksError):
-            lv.activate_volumes(self.config.group)
+            lv.activate_volumes(self.config.group, closed=closed)
         return all(Path(f"/dev/{self.config.group}/{name}").exists() for name in wanted)
 
     def prepare_group(self) -> list[str]:

@@ -313,7 +313,7 @@ class FakeSystem:
         self.world.check()
         return [name]
 
-    def activate_group(self) -> bool:
+    def activate_group(self, *, closed: bool) -> bool:
         assert self.array is not None
         if self.world.group_made:
             self._set("group", True)

@@ -153,6 +153,7 @@ def test_mdadm_is_not_asked_for_what_the_kernel_tells(sysfs: Path, monkeypatch: 
     (path / "uuid").write_text("6b1b2c6e-0f0d-5a6e-9c3f-6a0e3a1d2b4c\n")
     found = md_state.detail("volumes0")
     assert found is not None and (found.name, found.uuid, asked) == ("volumes0", UUID, [])
+    assert [array.name for array in md_state.arrays("volumes0")] == ["volumes0"] and not asked
     # Zeros: an array that was put together in part.
     (path / "uuid").write_text("00000000-0000-0000-0000-000000000000\n")
     found = md_state.detail("volumes0")
