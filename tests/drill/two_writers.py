@@ -212,6 +212,7 @@ class Attempts:
         leg.cut()
         leg.start()
         leg.up()
+        wait("the leg offers its disk, and so knows of its new start", lambda: leg.mirror("status")["exported"], 90)
         serving.cut()
         self.verb(
             "promote a leg that may lack what was written",
