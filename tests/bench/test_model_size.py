@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A thousand nodes, as Ansible loads them: the seconds, and that ten times the nodes cost ten times as much.
+"""A thousand nodes, as Ansible loads them: what that costs beside reading the file, and beside a hundred nodes.
 
 .updraft/venv/bin/python -m pytest -s tests/bench/test_model_size.py
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ansible.inventory.manager import InventoryManager
@@ -31,7 +32,6 @@ nodes:
 NODE = (
     "  node{0}: {{roles: [compute, gateway], address: 10.0.{1}.{2}, pool: general, mac: 52:54:00:00:{1:02x}:{2:02x}}}\n"
 )
-LIMIT_SECONDS = 3
 
 
 def site(folder: Path, nodes: int) -> Path:
@@ -42,16 +42,26 @@ def site(folder: Path, nodes: int) -> Path:
     return file
 
 
-def seconds(file: Path) -> float:
+def seconds(work: Callable[[], object]) -> float:
     """The best of three: what else the computer does is not what is measured."""
     taken = []
     for _ in range(3):
-        inventory = InventoryManager(DataLoader(), sources=None, parse=False)
         start = time.perf_counter()
-        fill(inventory._inventory, file)
-        inventory._inventory.reconcile_inventory()
+        work()
         taken.append(time.perf_counter() - start)
     return min(taken)
+
+
+def load(file: Path) -> None:
+    """All of the inventory."""
+    inventory = InventoryManager(DataLoader(), sources=None, parse=False)
+    fill(inventory._inventory, file)
+    inventory._inventory.reconcile_inventory()
+
+
+def parse(file: Path) -> None:
+    """The file alone, by Ansible's own reader."""
+    DataLoader().load_from_file(str(file))
 
 
 def size(file: Path) -> int:
@@ -61,14 +71,16 @@ def size(file: Path) -> int:
 
 def test_a_thousand_nodes(tmp_path: Path) -> None:
     small, large = site(tmp_path, 100), site(tmp_path, 1000)
+    took = seconds(lambda: load(large))
     figures = {
-        "seconds": round(seconds(large), 2),
-        "times_100_nodes": round(seconds(large) / seconds(small), 1),
+        "seconds": round(took, 2),
+        "times_reading_the_file": round(took / seconds(lambda: parse(large)), 1),
+        "times_100_nodes": round(took / seconds(lambda: load(small)), 1),
         "kib_a_node": round(size(large) / 1000 / 1024, 1),
         "size_times_100_nodes": round(size(large) / size(small), 1),
     }
     print(json.dumps({"model": figures}))
 
-    assert figures["seconds"] < LIMIT_SECONDS
+    assert figures["times_reading_the_file"] < 2
     assert figures["times_100_nodes"] < 20
     assert figures["size_times_100_nodes"] < 12

@@ -21,7 +21,7 @@ from updraft.display import duration
 from updraft.hosts import client_of
 from updraft.lab import lab_of
 from updraft.labshell import NAMESPACES, ssh
-from updraft.testing.base import Check, Context, Failed
+from updraft.testing.base import Check, Context, Failed, tail
 from updraft.testing.live import nodes, on_node, secret_values, site, updraft
 from updraft.vault import secrets_of
 
@@ -277,12 +277,15 @@ def power_cut(context: Context) -> str:
 
 @contextmanager
 def watching(context: Context) -> Iterator[None]:
-    """`rollout --watch` beside what is done."""
+    """`rollout --watch` beside what is done; what fails meanwhile ends with what the rollout said."""
     words = [str(context.root / "updraft"), "rollout", "lab", "--watch"]
-    with (context.logs / f"{context.current}-watch.log").open("w") as log:
+    file = context.logs / f"{context.current}-watch.log"
+    with file.open("w") as log:
         process = subprocess.Popen(words, cwd=context.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         yield
+    except Failed as failed:
+        raise Failed(f"{failed}\n{tail(file.read_text(errors='replace'))}") from failed
     finally:
         process.send_signal(signal.SIGINT)
         try:
