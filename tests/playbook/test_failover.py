@@ -152,6 +152,19 @@ def test_your_word_that_it_is_off_does_not_say_what_it_served(site: FailoverSite
     assert promoted(site) == []
 
 
+@pytest.mark.parametrize(("connected", "times"), [(False, 1), (True, 2)])
+def test_a_leg_that_had_not_lost_it_is_asked_once_more(site: FailoverSite, connected: bool, times: int) -> None:
+    """What one that had lost it said stays true, and who is served waits."""
+    leg = status("leg", connected=connected, lost_at=None if connected else time.time() - 60)
+    site.answers("storage_mirror", {"storage2": {"mirror": leg}})
+    site.inventory({"storage1"}, None)
+    code, said = site.run(storage_is_off="storage1")
+    assert code == 0, said
+    looks = [host for host, given in site.asked("storage_mirror") if "state" not in given]
+    assert looks == ["storage2"] * times
+    assert len(promoted(site)) == 1
+
+
 def test_those_that_do_not_answer_are_named(site: FailoverSite) -> None:
     site.inventory({"storage1", "node2"}, None)
     code, said = site.run(storage_is_off="storage1")
