@@ -1,70 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The mirror's verbs on two servers that are not real (`mirror_fake`), with the power cut before every change."""
+"""The mirror's verbs on two servers that are not real (`mirror_fake`); the power is cut in test_mirror_cuts.py."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from ansible_collections.updraft.cloud.plugins.module_utils import mirror_converge
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_decisions import Refused, Waits
-from ansible_collections.updraft.cloud.plugins.module_utils.mirror_watch import Watch
-from tests.unit.mirror_fake import PowerCut, World, attempt
-
-OFF = {"planned": False, "off": True, "accept_loss": False}
-PLANNED = {"planned": True, "off": False, "accept_loss": False}
-
-
-class Site(World):
-    """Both servers, with the verbs of the playbooks and a watch on each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.watches = {name: Watch(mirror) for name, mirror in self.mirrors.items()}
-
-    def look(self, seconds: int = 12) -> None:
-        """Let time pass: each server that is on looks once a second."""
-        for _ in range(seconds):
-            self.clock += 1
-            for name, watch in self.watches.items():
-                if self.servers[name].on:
-                    attempt(lambda watch=watch: watch.look(self.clock))
-                    self.servers[name].copied()
-            self.check()
-
-    def cycle(self, name: str) -> None:
-        """Cut the power of a server, and give it back."""
-        self.servers[name].power_off()
-        self.servers[name].power_on()
-        self.watches[name] = Watch(self.mirrors[name])
-
-    def healthy(self, name: str) -> None:
-        """Check that this one serves, and everything is on both."""
-        assert self.serving() == [name]
-        assert self.servers[name].running()["volumes0"].whole
-        for server in self.servers.values():
-            assert server.disk.writes >= self.acknowledged
-        assert self.other(name).store.state.complete
+from tests.unit.mirror_site import OFF, PLANNED, Site, fail_over, whole
 
 
 @pytest.fixture
 def site() -> Site:
     """Return a mirror which storage1 serves."""
-    made = Site()
-    mirror_converge.converge(made.mirrors["storage2"])
-    mirror_converge.converge(made.mirrors["storage1"])
-    made.look()
-    made.write()
-    made.healthy("storage1")
-    return made
-
-
-def fail_over(site: Site, old: str, new: str) -> None:
-    """Do as the playbook does after a planned handover: both verbs, and again where they were cut."""
-    generation = site.mirrors[old].demote()["generation"]
-    site.mirrors[new].promote(generation, **PLANNED)
+    return whole()
 
 
 def test_the_first_run_makes_a_mirror_and_the_second_changes_nothing(site: Site) -> None:
@@ -111,21 +60,6 @@ def test_who_waits_for_the_other_one_to_let_go_reads_no_disk(site: Site, monkeyp
     site.servers["storage1"].power_off()
     with pytest.raises(Waits, match="storage1 does not offer its disks as a leg"):
         site.mirrors["storage2"].promote(2, **PLANNED)
-
-
-def test_the_leg_is_taken_back_from_one_that_has_closed_everything_and_offered_again_if_that_one_goes(
-    site: Site,
-) -> None:
-    # The last step of a hand-over is to offer the own disks; it is cut just before.
-    _cut(
-        site, "storage1", _count(_fresh, VERBS["demote"], "storage1") - 1, site.mirrors["storage1"].demote, power=False
-    )
-    site.servers["storage1"].power_off()
-    with pytest.raises(Waits, match="storage1 does not offer its disks as a leg"):
-        site.mirrors["storage2"].promote(2, **PLANNED)
-    assert "storage2: withdraw leg" in site.steps
-    site.look()
-    assert site.servers["storage2"].offers == 1
 
 
 def test_volumes_are_away_only_while_the_program_hurries(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,138 +192,6 @@ def test_a_switched_off_server_tells_the_leg_that_nothing_follows(site: Site) ->
     site.look(2)
     told = site.mirrors["storage2"].promote(2, **OFF)
     assert told["closed"]
-
-
-VERBS: dict[str, Callable[[Site], Any]] = {
-    "demote": lambda site: site.mirrors["storage1"].demote(),
-    "down": lambda site: site.mirrors["storage1"].down(),
-}
-
-
-def _count(make: Callable[[], Site], act: Callable[[Site], Any], name: str) -> int:
-    site = make()
-    before = len(site.steps)
-    act(site)
-    return sum(step.startswith(name) for step in site.steps[before:])
-
-
-def _fresh() -> Site:
-    made = Site()
-    mirror_converge.converge(made.mirrors["storage2"])
-    mirror_converge.converge(made.mirrors["storage1"])
-    made.look()
-    made.write()
-    return made
-
-
-def _cut(site: Site, name: str, step: int, act: Callable[[], Any], *, power: bool) -> None:
-    """Do it up to a change, where the power of that server goes, or only the program ends."""
-    site.cut_name, site.cut_at = name, step
-    with pytest.raises(PowerCut):
-        act()
-    site.cut_at = None
-    if power:
-        site.cycle(name)
-
-
-@pytest.mark.parametrize("power", [True, False])
-def test_a_handover_that_was_cut_anywhere_on_the_old_side_can_be_repeated(power: bool) -> None:
-    for step in range(_count(_fresh, VERBS["demote"], "storage1")):
-        site = _fresh()
-        _cut(site, "storage1", step, site.mirrors["storage1"].demote, power=power)
-        site.look(20)
-        site.check()
-        fail_over(site, "storage1", "storage2")
-        site.write()
-        site.look(20)
-        site.healthy("storage2")
-
-
-@pytest.mark.parametrize("power", [True, False])
-def test_a_promotion_that_was_cut_anywhere_can_be_repeated(power: bool) -> None:
-    def ready() -> Site:
-        site = _fresh()
-        site.mirrors["storage1"].demote()
-        return site
-
-    def promote(site: Site) -> Any:
-        return site.mirrors["storage2"].promote(2, **PLANNED)
-
-    for step in range(_count(ready, promote, "storage2")):
-        site = ready()
-        _cut(site, "storage2", step, lambda site=site: promote(site), power=power)
-        site.look(20)
-        promote(site)
-        site.write()
-        site.look(20)
-        site.healthy("storage2")
-
-
-@pytest.mark.parametrize("power", [True, False])
-def test_a_promotion_of_the_survivor_that_was_cut_anywhere_can_be_repeated(power: bool) -> None:
-    def ready() -> Site:
-        site = _fresh()
-        site.servers["storage1"].power_off()
-        site.look(2)
-        return site
-
-    def promote(site: Site) -> Any:
-        return site.mirrors["storage2"].promote(2, planned=False, off=True, accept_loss=power)
-
-    for step in range(_count(ready, promote, "storage2")):
-        site = ready()
-        _cut(site, "storage2", step, lambda site=site: promote(site), power=power)
-        site.look(5)
-        promote(site)
-        site.write()
-        site.servers["storage1"].power_on()
-        site.look(20)
-        assert site.serving() == ["storage2"]
-        site.mirrors["storage1"].rejoin(2)
-        site.mirrors["storage2"].heal(30)
-        site.look(20)
-        site.healthy("storage2")
-
-
-@pytest.mark.parametrize("power", [True, False])
-def test_a_rejoin_and_a_heal_that_were_cut_anywhere_can_be_repeated(power: bool) -> None:
-    def ready() -> Site:
-        site = _fresh()
-        site.servers["storage1"].power_off()
-        site.look(2)
-        site.mirrors["storage2"].promote(2, **OFF)
-        site.write()
-        site.servers["storage1"].power_on()
-        return site
-
-    for step in range(_count(ready, lambda site: site.mirrors["storage1"].rejoin(2), "storage1")):
-        site = ready()
-        _cut(site, "storage1", step, lambda site=site: site.mirrors["storage1"].rejoin(2), power=power)
-        site.look(20)
-        site.mirrors["storage1"].rejoin(2)
-        site.mirrors["storage2"].heal(30)
-        site.look(20)
-        site.healthy("storage2")
-
-
-@pytest.mark.parametrize("power", [True, False])
-def test_the_first_run_can_be_cut_anywhere(power: bool) -> None:
-    def ready() -> Site:
-        site = Site()
-        mirror_converge.converge(site.mirrors["storage2"])
-        return site
-
-    def converge(site: Site) -> Any:
-        return mirror_converge.converge(site.mirrors["storage1"])
-
-    for step in range(_count(ready, converge, "storage1")):
-        site = ready()
-        _cut(site, "storage1", step, lambda site=site: converge(site), power=power)
-        site.look(20)
-        converge(site)
-        site.write()
-        site.look(20)
-        site.healthy("storage1")
 
 
 def test_a_replaced_server_takes_a_whole_copy(site: Site) -> None:

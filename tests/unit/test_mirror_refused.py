@@ -14,21 +14,12 @@ from ansible_collections.updraft.cloud.plugins.module_utils import mirror_decisi
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_decisions import Leg, Member, Pair, Refused, Scene
 from ansible_collections.updraft.cloud.plugins.module_utils.mirror_state import State
 from tests.unit.mirror_fake import NAMES, World
-from tests.unit.test_mirror import OFF, PLANNED, Site
+from tests.unit.mirror_site import OFF, PLANNED, Site, whole
 
 ONE, TWO = NAMES
 OWN = Member("/dev/vdb", "uuid", 100, 0, "AA")
 PEER = Member("/dev/sda", "uuid", 100, 1, "AA")
 HELD = Member("/dev/vdb", holds=("a signature of ext4",))
-
-
-def made() -> Site:
-    site = Site()
-    mirror_converge.converge(site.mirrors[TWO])
-    mirror_converge.converge(site.mirrors[ONE])
-    site.look()
-    site.write()
-    return site
 
 
 def off(site: World, name: str) -> None:
@@ -125,7 +116,7 @@ WAYS: list[tuple[str, Callable[[Site], Any], Act, str]] = [
 
 @pytest.mark.parametrize(("before", "act", "said"), [way[1:] for way in WAYS], ids=[way[0] for way in WAYS])
 def test_it_is_refused_with_the_reason(before: Callable[[Site], Any], act: Act, said: str) -> None:
-    site = made()
+    site = whole()
     before(site)
     steps, states = len(site.steps), [server.store.state for server in site.servers.values()]
     serving = site.serving()
@@ -139,7 +130,7 @@ def test_it_is_refused_with_the_reason(before: Callable[[Site], Any], act: Act, 
 
 
 def test_an_old_primary_waits_for_ever_and_says_so_once(capsys: pytest.CaptureFixture[str]) -> None:
-    site = made()
+    site = whole()
     promoted(site)
     capsys.readouterr()
     site.look(60)
@@ -209,7 +200,7 @@ def test_a_leg_in_the_middle_of_a_copy_is_never_promoted() -> None:
 
 
 def test_a_reinstalled_first_server_makes_no_second_mirror() -> None:
-    site = made()
+    site = whole()
     site.servers[ONE].power_off()
     site.servers[ONE].store.state = State()
     site.servers[ONE].power_on()
