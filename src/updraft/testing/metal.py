@@ -267,7 +267,7 @@ def power_cut(context: Context) -> str:
         parts = {"code": time.monotonic() - began}
         wait(f"{NODE} proves itself", lambda: host(context, NODE)["host_key"] != before["host_key"], 180)
         parts["proved"] = time.monotonic() - began
-        wait(f"{NODE} is in service again", lambda: host(context, NODE)["state"] == "in_service", 900)
+        wait(f"{NODE} is in service again", lambda: host(context, NODE)["state"] == "in_service", 1800)
         parts["in service"] = time.monotonic() - began
     updraft(context, "run", "lab", "verify_guest", "--", "-e", "verify_guest=renewed", limit=900)
     parts["its server answers"] = time.monotonic() - began
