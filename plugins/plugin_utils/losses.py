@@ -24,12 +24,14 @@ class Lost:
     """A server that does not answer, seen by the leg that is left.
 
     lost_at: when the leg lost it, by the leg's clock; of a leg that has not (`connected`) the time of its answer.
-    complete: whether the leg holds everything as far as it knows. portals: where the volumes are served.
+    ahead: the seconds by which that clock is ahead of the controller's. complete: whether the leg holds everything as
+    far as it knows. portals: where the volumes are served.
     """
 
     old: str
     new: str
     lost_at: float | None
+    ahead: float
     connected: bool
     complete: bool
     portals: list[str]
@@ -44,7 +46,10 @@ class Verdict:
 
 
 def lost(statuses: Mapping[str, Status | None]) -> Lost | None:
-    """The server that does not answer while the other is a leg; None for anything else."""
+    """The server that does not answer while the other is a leg; None for anything else.
+
+    A status is the answer of `updraft-mirror status`, with the controller's clock when it `asked` and was `answered`.
+    """
     silent = [name for name, status in statuses.items() if status is None]
     legs = {name: status for name, status in statuses.items() if status and status["role"] == "leg"}
     if len(silent) != 1 or len(legs) != 1:
@@ -52,20 +57,21 @@ def lost(statuses: Mapping[str, Status | None]) -> Lost | None:
     new, status = next(iter(legs.items()))
     connected = bool(status["connected"])
     lost_at = status["time"] if connected else status["lost_at"]
-    return Lost(silent[0], new, lost_at, connected, bool(status["complete"]), list(status["addresses"]))
+    shift = ahead(status["asked"], status["time"], status["time"], status["answered"])
+    return Lost(silent[0], new, lost_at, shift, connected, bool(status["complete"]), list(status["addresses"]))
 
 
-def ahead(answer: Mapping[str, Any], answered: float) -> float:
+def ahead(asked: float, began: float, ended: float, answered: float) -> float:
     """The seconds by which a host's clock is ahead of the controller's: none where that is possible.
 
-    It was asked at the controller's `clock` and answered by `answered`; by its own clock it `began` and `ended`.
+    asked, answered: by the controller's clock; began, ended: when the host did so, by its own.
     """
-    least, most = float(answer["ended"]) - answered, float(answer["began"]) - float(answer["clock"])
+    least, most = float(ended) - float(answered), float(began) - float(asked)
     return 0.0 if least <= 0.0 <= most else (least + most) / 2
 
 
 def judge(found: Lost, answers: Answers, users: Iterable[str]) -> Verdict:
-    """Decide by what the hosts answered. users: all that may have been served; the leg answers for its clock alone."""
+    """Decide by what the hosts answered. users: all that may have been served."""
     seen: dict[str, float | None] = {}
     served: set[str] = set()
     unknown: list[str] = []
@@ -76,9 +82,10 @@ def judge(found: Lost, answers: Answers, users: Iterable[str]) -> Verdict:
             continue
         unknown += [f"{name} ({loss['portal']})" for loss in answer["losses"] if _unknown(loss)]
         served |= {name for loss in answer["losses"] if loss["served"]}
-        seen[name] = _moment(answer, _shift(answers, name) - _shift(answers, found.new))
-    late = overdue(found.lost_at, seen)
-    return Verdict(_refusal(found, {name: seen[name] for name in late}, served, unknown), unknown)
+        seen[name] = _moment(answer, _shift(answers[name]) - found.ahead)
+    # One that is served still goes on when it has answered, and may have been asked before the leg was.
+    late = served.union(overdue(found.lost_at, seen))
+    return Verdict(_refusal(found, {name: seen[name] for name in sorted(late)}, served, unknown), unknown)
 
 
 def incomplete(found: Lost) -> str:
@@ -92,9 +99,9 @@ def incomplete(found: Lost) -> str:
     )
 
 
-def _shift(answers: Answers, name: str) -> float:
-    one = answers.get(name)
-    return ahead(one["answer"], float(one["answered"])) if one and "ended" in one["answer"] else 0.0
+def _shift(one: Mapping[str, Any]) -> float:
+    answer = one["answer"]
+    return ahead(answer["clock"], answer["began"], answer["ended"], one["answered"]) if "ended" in answer else 0.0
 
 
 def _unknown(loss: Mapping[str, Any]) -> bool:
@@ -117,8 +124,8 @@ def _refusal(found: Lost, late: Mapping[str, float | None], served: set[str], un
         return ""
     told = []
     for name, moment in late.items():
-        how = "is served by it still," if name in served else "was served by it until"
-        told.append(f"{name} {how} {(moment or 0.0) - found.lost_at:.0f} s after that")
+        until = f"was served by it until {(moment or 0.0) - found.lost_at:.0f} s after that"
+        told.append(f"{name} is served by it still" if name in served else f"{name} {until}")
     at = datetime.fromtimestamp(found.lost_at, UTC)
     others = f" Nothing is known of {', '.join(unknown)}." if unknown else ""
     return (

@@ -45,6 +45,8 @@ def main():
     if "fail" in answer:
         module.fail_json(msg=answer["fail"])
     now = time.time()
+    if "mirror" in answer:
+        answer["mirror"]["time"] = now
     module.exit_json(changed=given.get("state") == "promoted", clock=now, began=now, ended=now, **answer)
 
 
@@ -75,7 +77,10 @@ class FailoverSite:
         hosts: dict[str, Any] = {}
         for name in ("storage1", "storage2", "node1", "node2"):
             hosts[name] = {
-                "cloud_node": {"power": power if name == "storage1" else None},
+                "cloud_node": {
+                    "power": power if name == "storage1" else None,
+                    "storage": {"portals": ["10.0.1.9"] if name.startswith("node") else []},
+                },
                 "cloud_secrets": {"power": {"storage1": "secret"}},
                 "ansible_python_interpreter": str(self._python(name)),
                 "ansible_connection": "ssh" if name in silent else "local",

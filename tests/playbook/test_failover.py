@@ -57,14 +57,14 @@ def site(tmp_path: Path) -> FailoverSite:
     leg = status("leg", lost_at=time.time() - 60)
     found.answers("storage_mirror", {"storage2": {"mirror": leg}})
     nodes = {name: {"losses": [served_until(time.time() - 62)]} for name in ("node1", "node2")}
-    found.answers("iscsi_session_info", {**nodes, "storage2": {"losses": []}})
+    found.answers("iscsi_session_info", nodes)
     return found
 
 
 def status(role: str, **more: Any) -> dict[str, Any]:
     return {
         "role": role, "generation": 3, "up": role == "serving", "complete": True, "connected": False, "lost_at": None,
-        "time": time.time(), "arrays": [], "addresses": {"10.0.1.9": role == "serving"}, **more,
+        "arrays": [], "addresses": {"10.0.1.9": role == "serving"}, **more,
     }  # fmt: skip
 
 
@@ -121,7 +121,6 @@ def test_a_node_that_was_served_on(site: FailoverSite, machine: Process) -> None
         {
             "node1": {"losses": [served_until(time.time() - 20)]},
             "node2": {"fail": "no journal"},
-            "storage2": {"losses": []},
         },
     )
     code, said, orders = fenced(site, machine, "obeys")
@@ -142,12 +141,12 @@ def test_it_is_served_on_and_lost_on_your_word(site: FailoverSite, machine: Proc
 def test_your_word_that_it_is_off_does_not_say_what_it_served(site: FailoverSite) -> None:
     site.answers(
         "iscsi_session_info",
-        {"node1": {"losses": [served_until(None, served=True)]}, "storage2": {"losses": []}},
+        {"node1": {"losses": [served_until(None, served=True)]}},
     )
     site.inventory({"storage1", "node2"}, None)
     code, said = site.run(storage_is_off="storage1")
     assert code != 0
-    assert "and node1 is served by it still, 6" in said
+    assert "and node1 is served by it still: what was acknowledged" in said
     assert "Nothing is known of node2 (does not answer)" in said
     assert promoted(site) == []
 
@@ -163,6 +162,18 @@ def test_a_leg_that_had_not_lost_it_is_asked_once_more(site: FailoverSite, conne
     looks = [host for host, given in site.asked("storage_mirror") if "state" not in given]
     assert looks == ["storage2"] * times
     assert len(promoted(site)) == 1
+    nodes = sorted(host for host, given in site.asked("iscsi_session_info"))
+    assert nodes == ["node1", "node2"], "with your word they are asked at the beginning, and that is enough"
+
+
+def test_addresses_that_the_model_does_not_have_any_more_are_asked_for(site: FailoverSite) -> None:
+    leg = status("leg", lost_at=time.time() - 60, addresses={"10.0.1.8": False})
+    site.answers("storage_mirror", {"storage2": {"mirror": leg}})
+    site.inventory({"storage1"}, None)
+    code, said = site.run(storage_is_off="storage1")
+    assert code == 0, said
+    asked = sorted((host, given["portals"]) for host, given in site.asked("iscsi_session_info"))
+    assert asked == [(node, [portal]) for node in ("node1", "node2") for portal in ("10.0.1.8", "10.0.1.9")]
 
 
 def test_those_that_do_not_answer_are_named(site: FailoverSite) -> None:

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ansible_collections.updraft.cloud.plugins.plugin_utils.losses import Lost, ahead, incomplete, judge, lost
 
-FOUND = Lost("storage1", "storage2", 1000.0, connected=False, complete=True, portals=["10.0.1.9"])
+FOUND = Lost("storage1", "storage2", 1000.0, 0.0, connected=False, complete=True, portals=["10.0.1.9"])
 LEG: dict[str, Any] = {
     "role": "leg", "connected": False, "lost_at": 1000.0, "time": 1060.0, "complete": True,
-    "addresses": {"10.0.1.9": False, "10.0.2.9": False},
+    "asked": 1059.0, "answered": 1061.0, "addresses": {"10.0.1.9": False, "10.0.2.9": False},
 }  # fmt: skip
 
 
@@ -24,7 +25,8 @@ def said(*losses: tuple[bool, float | None], clock: float = 0.0) -> dict[str, An
 
 
 def refused(clock: float = 0.0, **hosts: dict[str, Any]) -> str:
-    return judge(FOUND, {"storage2": said(clock=clock), **hosts}, list(hosts)).refused
+    """Why, where the leg's clock is `clock` seconds ahead."""
+    return judge(replace(FOUND, ahead=clock), hosts, list(hosts)).refused
 
 
 class TestLost:
@@ -32,7 +34,12 @@ class TestLost:
 
     def test_the_one_that_is_silent_beside_a_leg(self) -> None:
         found = lost({"storage1": None, "storage2": LEG})
-        assert found == Lost("storage1", "storage2", 1000.0, False, True, ["10.0.1.9", "10.0.2.9"])
+        assert found == Lost("storage1", "storage2", 1000.0, 0.0, False, True, ["10.0.1.9", "10.0.2.9"])
+
+    def test_its_clock_is_compared_with_the_controllers(self) -> None:
+        found = lost({"storage1": None, "storage2": {**LEG, "asked": 759.0, "answered": 761.0}})
+        assert found is not None
+        assert found.ahead == 300.0
 
     def test_a_leg_that_has_not_lost_it_had_all_until_now(self) -> None:
         found = lost({"storage1": None, "storage2": {**LEG, "connected": True, "lost_at": 900.0}})
@@ -74,7 +81,11 @@ class TestJudge:
         assert "node2" not in text
 
     def test_one_is_served_still(self) -> None:
-        assert "node1 is served by it still, 61 s after that" in refused(node1=said((True, None)))
+        assert "node1 is served by it still: what" in refused(node1=said((True, None)))
+
+    def test_one_that_was_asked_before_the_leg_is_served_still(self) -> None:
+        found = replace(FOUND, connected=True, lost_at=1100.0)
+        assert "node1 is served by it still: what" in judge(found, {"node1": said((True, None))}, ["node1"]).refused
 
     def test_clocks_are_compared(self) -> None:
         late, early = said((False, 1300.0), clock=300.0), said((False, 700.0), clock=-300.0)
@@ -94,12 +105,11 @@ class TestJudge:
         ]  # fmt: skip
 
     def test_nothing_to_compare_with(self) -> None:
-        never = Lost("storage1", "storage2", None, connected=False, complete=True, portals=[])
+        never = replace(FOUND, lost_at=None)
         assert judge(never, {"node1": said((True, None))}, ["node1"]).refused == ""
 
 
 def test_clocks_that_may_agree_do() -> None:
-    answer = {"clock": 100.0, "began": 101.0, "ended": 120.0}
-    assert ahead(answer, 121.0) == 0.0
-    assert ahead({"clock": 100.0, "began": 131.0, "ended": 150.0}, 121.0) == 30.0
-    assert ahead({"clock": 100.0, "began": 71.0, "ended": 90.0}, 121.0) == -30.0
+    assert ahead(100.0, 101.0, 120.0, 121.0) == 0.0
+    assert ahead(100.0, 131.0, 150.0, 121.0) == 30.0
+    assert ahead(100.0, 71.0, 90.0, 121.0) == -30.0
