@@ -307,6 +307,6 @@ CHECKS = (
         "lab-return",
         "a node whose power is cut comes back and runs a server from its volume again",
         power_cut,
-        minutes=28,
+        minutes=42,
     ),
 )
