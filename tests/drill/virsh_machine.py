@@ -21,15 +21,14 @@ from ansible_collections.updraft.cloud.plugins.module_utils.guest_image import C
 POOL, VOLUME = "vms", "web"
 NAME, FOLDER = "drill", "/var/lib/libvirt/images/drill"
 CONSOLE = f"/var/log/libvirt/qemu/{NAME}-console.log"
-#: Of the processor where others want it, too; 1024 is the usual share. The hypervisor of the lab has one processor, and
-#: without KVM the guest alone would fill it: what the node is asked would wait for that, as it does on no real one.
-SHARES = 64
+#: The share of all guests in the processor where others want it, too; 100 is usual. The hypervisor of the lab has one
+#: processor, and without KVM a guest alone fills it: what the node is asked would wait for that, as on no real one.
+CPU_WEIGHT = 10
 DOMAIN = """
 <domain type='{kind}'>
   <name>{name}</name>
   <memory unit='MiB'>256</memory>
   <vcpu>1</vcpu>
-  <cputune><shares>{shares}</shares></cputune>
   <os>
     <type arch='x86_64'>hvm</type>
     <kernel>{folder}/kernel</kernel>
@@ -81,10 +80,11 @@ class VirshMachine(Guest):
         self.node.must(f"mkdir -p {FOLDER} && tar -xf {archive} -C {FOLDER}", limit=300)
         self.node.must(f"dd if={FOLDER}/disk of={disk} bs=1M oflag=direct conv=fsync status=none", limit=300)
         kind = "kvm" if "<domain type='kvm'" in self.virsh("capabilities") else "qemu"
+        if kind == "qemu":
+            self.node.must(f"systemctl set-property --runtime machine.slice CPUWeight={CPU_WEIGHT}")
         given = {
             "kind": kind,
             "name": NAME,
-            "shares": str(SHARES),
             "folder": FOLDER,
             "words": f"{COMMAND_LINE} updraft.write",
             "disk": disk,
