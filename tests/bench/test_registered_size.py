@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Five thousand machines that registered: the registrar lists them, and Ansible's inventory has them.
 
-Ten times the machines cost some ten times as much (13 with what is sorted and does not fit caches), and a hundred times
+Ten times the machines cost some ten times as much (13 to 17, with what does not fit caches), and a hundred times
 where each is compared with each. The seconds are printed, and judged nowhere.
 
 .updraft/venv/bin/python -m pytest -s tests/bench/test_registered_size.py
