@@ -22,7 +22,7 @@ POOL, VOLUME = "vms", "web"
 NAME, FOLDER = "drill", "/var/lib/libvirt/images/drill"
 CONSOLE = f"/var/log/libvirt/qemu/{NAME}-console.log"
 #: The share of all guests in the processor where others want it, too; 100 is usual. The hypervisor of the lab has one
-#: processor, and without KVM a guest alone fills it: what the node is asked would wait for that, as on no real one.
+#: processor, an emulated one, of which an idle guest takes a third: what the node is asked would wait for that.
 CPU_WEIGHT = 10
 DOMAIN = """
 <domain type='{kind}'>
@@ -80,8 +80,7 @@ class VirshMachine(Guest):
         self.node.must(f"mkdir -p {FOLDER} && tar -xf {archive} -C {FOLDER}", limit=300)
         self.node.must(f"dd if={FOLDER}/disk of={disk} bs=1M oflag=direct conv=fsync status=none", limit=300)
         kind = "kvm" if "<domain type='kvm'" in self.virsh("capabilities") else "qemu"
-        if kind == "qemu":
-            self.node.must(f"systemctl set-property --runtime machine.slice CPUWeight={CPU_WEIGHT}")
+        self.node.must(f"systemctl set-property --runtime machine.slice CPUWeight={CPU_WEIGHT}")
         given = {
             "kind": kind,
             "name": NAME,
