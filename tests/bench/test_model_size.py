@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import pickle
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.updraft.cloud.plugins.plugin_utils.model.inventory import fill, read
+from tests.bench.growth import GROWTH, seconds
 
 HEAD = """
 plugin: updraft.cloud.cloud
@@ -32,8 +31,6 @@ nodes:
 NODE = (
     "  node{0}: {{roles: [compute, gateway], address: 10.0.{1}.{2}, pool: general, mac: 52:54:00:00:{1:02x}:{2:02x}}}\n"
 )
-#: For ten times as many: between what grows with their number, and what grows with its square.
-GROWTH = 40
 
 
 def site(folder: Path, nodes: int) -> Path:
@@ -42,16 +39,6 @@ def site(folder: Path, nodes: int) -> Path:
     file.parent.mkdir()
     file.write_text(HEAD + "".join(NODE.format(n, 1 + n // 200, 1 + n % 200) for n in range(nodes)))
     return file
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Processor time, the best of three: what else the computer does is not what is measured."""
-    taken = []
-    for _ in range(3):
-        start = time.process_time()
-        work()
-        taken.append(time.process_time() - start)
-    return min(taken)
 
 
 def load(file: Path) -> None:

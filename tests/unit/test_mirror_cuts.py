@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -25,21 +25,27 @@ def _count(make: Callable[[], Site], act: Callable[[Site], Any], name: str) -> i
     return sum(step.startswith(name) for step in site.steps[before:])
 
 
-def _cut(site: Site, name: str, step: int, act: Callable[[], Any], *, power: bool) -> None:
+def _cut(site: Site, name: str, step: int, act: Callable[[Site], Any], *, power: bool) -> None:
     """Do it up to a change, where the power of that server goes, or only the program ends."""
     site.cut_name, site.cut_at = name, step
     with pytest.raises(PowerCut):
-        act()
+        act(site)
     site.cut_at = None
     if power:
         site.cycle(name)
 
 
+def _each_cut(make: Callable[[], Site], act: Callable[[Site], Any], name: str, *, power: bool) -> Iterator[Site]:
+    """A site for each change that it makes on that server, cut just before it."""
+    for step in range(_count(make, act, name)):
+        site = make()
+        _cut(site, name, step, act, power=power)
+        yield site
+
+
 @pytest.mark.parametrize("power", [True, False])
 def test_a_handover_that_was_cut_anywhere_on_the_old_side_can_be_repeated(power: bool) -> None:
-    for step in range(_count(whole, _demote, "storage1")):
-        site = whole()
-        _cut(site, "storage1", step, site.mirrors["storage1"].demote, power=power)
+    for site in _each_cut(whole, _demote, "storage1", power=power):
         site.look(20)
         site.check()
         fail_over(site, "storage1", "storage2")
@@ -58,9 +64,7 @@ def test_a_promotion_that_was_cut_anywhere_can_be_repeated(power: bool) -> None:
     def promote(site: Site) -> Any:
         return site.mirrors["storage2"].promote(2, **PLANNED)
 
-    for step in range(_count(ready, promote, "storage2")):
-        site = ready()
-        _cut(site, "storage2", step, lambda site=site: promote(site), power=power)
+    for site in _each_cut(ready, promote, "storage2", power=power):
         site.look(20)
         promote(site)
         site.write()
@@ -79,9 +83,7 @@ def test_a_promotion_of_the_survivor_that_was_cut_anywhere_can_be_repeated(power
     def promote(site: Site) -> Any:
         return site.mirrors["storage2"].promote(2, planned=False, off=True, accept_loss=power)
 
-    for step in range(_count(ready, promote, "storage2")):
-        site = ready()
-        _cut(site, "storage2", step, lambda site=site: promote(site), power=power)
+    for site in _each_cut(ready, promote, "storage2", power=power):
         site.look(5)
         promote(site)
         site.write()
@@ -105,11 +107,12 @@ def test_a_rejoin_and_a_heal_that_were_cut_anywhere_can_be_repeated(power: bool)
         site.servers["storage1"].power_on()
         return site
 
-    for step in range(_count(ready, lambda site: site.mirrors["storage1"].rejoin(2), "storage1")):
-        site = ready()
-        _cut(site, "storage1", step, lambda site=site: site.mirrors["storage1"].rejoin(2), power=power)
+    def rejoin(site: Site) -> Any:
+        return site.mirrors["storage1"].rejoin(2)
+
+    for site in _each_cut(ready, rejoin, "storage1", power=power):
         site.look(20)
-        site.mirrors["storage1"].rejoin(2)
+        rejoin(site)
         site.mirrors["storage2"].heal(30)
         site.look(20)
         site.healthy("storage2")
@@ -125,9 +128,7 @@ def test_the_first_run_can_be_cut_anywhere(power: bool) -> None:
     def converge(site: Site) -> Any:
         return mirror_converge.converge(site.mirrors["storage1"])
 
-    for step in range(_count(ready, converge, "storage1")):
-        site = ready()
-        _cut(site, "storage1", step, lambda site=site: converge(site), power=power)
+    for site in _each_cut(ready, converge, "storage1", power=power):
         site.look(20)
         converge(site)
         site.write()
@@ -139,7 +140,7 @@ def test_the_leg_is_taken_back_from_one_that_has_closed_everything_and_offered_a
     site = whole()
     # The last step of a hand-over is to offer the own disks; it is cut just before.
     last = _count(whole, _demote, "storage1") - 1
-    _cut(site, "storage1", last, site.mirrors["storage1"].demote, power=False)
+    _cut(site, "storage1", last, _demote, power=False)
     site.servers["storage1"].power_off()
     with pytest.raises(Waits, match="storage1 does not offer its disks as a leg"):
         site.mirrors["storage2"].promote(2, **PLANNED)
