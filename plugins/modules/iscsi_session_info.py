@@ -12,16 +12,12 @@ description:
   - Where the target was silent, the moment is that of the last answer, not that of the error some seconds later.
 options:
   portals:
-    description: Addresses of targets, as V(address) or V(address:port). Without any, only the clock is told.
+    description: Addresses of targets, as V(address) or V(address:port). Without any, nothing is looked at.
     type: list
     elements: str
-    default: []
+    required: true
   wait:
     description: Seconds to wait at most until no session with O(portals) is served any more. An error takes its time.
-    type: float
-    default: 0.0
-  clock:
-    description: The controller's clock when it asked, in seconds since 1970. It is returned.
     type: float
     default: 0.0
 attributes:
@@ -56,10 +52,6 @@ ended:
   description: This machine's clock when it answers.
   type: float
   returned: success
-clock:
-  description: What was given as O(clock).
-  type: float
-  returned: success
 """
 
 import time
@@ -76,9 +68,8 @@ def main() -> None:
     """Look."""
     module = AnsibleModule(
         argument_spec={
-            "portals": {"type": "list", "elements": "str", "default": []},
+            "portals": {"type": "list", "elements": "str", "required": True},
             "wait": {"type": "float", "default": 0.0},
-            "clock": {"type": "float", "default": 0.0},
         },
         supports_check_mode=True,
     )
@@ -90,13 +81,7 @@ def main() -> None:
             found = iscsi_losses.ask(addresses, module.params["wait"], sessions)
     except DisksError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=False,
-        losses=[asdict(loss) for loss in found],
-        began=began,
-        ended=time.time(),
-        clock=module.params["clock"],
-    )
+    module.exit_json(changed=False, losses=[asdict(loss) for loss in found], began=began, ended=time.time())
 
 
 if __name__ == "__main__":

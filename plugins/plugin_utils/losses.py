@@ -101,7 +101,7 @@ def incomplete(found: Lost) -> str:
 
 def _shift(one: Mapping[str, Any]) -> float:
     answer = one["answer"]
-    return ahead(answer["clock"], answer["began"], answer["ended"], one["answered"]) if "ended" in answer else 0.0
+    return ahead(one["asked"], answer["began"], answer["ended"], one["answered"]) if "ended" in answer else 0.0
 
 
 def _unknown(loss: Mapping[str, Any]) -> bool:

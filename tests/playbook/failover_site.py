@@ -47,14 +47,14 @@ def main():
     now = time.time()
     if "mirror" in answer:
         answer["mirror"]["time"] = now
-    module.exit_json(changed=given.get("state") == "promoted", clock=now, began=now, ended=now, **answer)
+    module.exit_json(changed=given.get("state") == "promoted", began=now, ended=now, **answer)
 
 
 main()
 '''
 OPTIONS = {
     "storage_mirror": ["state", "generation", "planned", "peer_is_off", "accept_loss", "wait"],
-    "iscsi_session_info": ["portals", "wait", "clock"],
+    "iscsi_session_info": ["portals", "wait"],
 }
 
 

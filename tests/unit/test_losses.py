@@ -20,8 +20,8 @@ LEG: dict[str, Any] = {
 def said(*losses: tuple[bool, float | None], clock: float = 0.0) -> dict[str, Any]:
     """What a host answers at 1060 of the controller's clock; its own is `clock` seconds ahead."""
     rows = [{"portal": f"10.0.{n}.9:3260", "served": served, "until": at} for n, (served, at) in enumerate(losses, 1)]
-    times = {"clock": 1060.0, "began": 1060.5 + clock, "ended": 1061.0 + clock}
-    return {"answer": {"losses": rows, **times}, "answered": 1062.0}
+    times = {"began": 1060.5 + clock, "ended": 1061.0 + clock}
+    return {"asked": 1060.0, "answer": {"losses": rows, **times}, "answered": 1062.0}
 
 
 def refused(clock: float = 0.0, **hosts: dict[str, Any]) -> str:
