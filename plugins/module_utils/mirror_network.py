@@ -10,6 +10,8 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError, call
@@ -144,26 +146,36 @@ def open_port(address: str, port: int = 3260, seconds: float = SECONDS) -> bool:
 
 
 def answers(config: Config, *, peer: bool) -> list[str]:
-    """Return in words who answers: on a service address that is not here, and with `peer` the peer itself."""
-    found = [f"service address {item.address} answers" for item in missing(config.service, present()) if taken(item)]
+    """Return in words who answers: on a service address that is not here, and with `peer` the peer itself.
+
+    All are asked at the same time: of whoever is off it is the silence that tells, and nodes may wait for it.
+    """
+    asked = [(f"service address {item.address}", partial(_holder, item)) for item in missing(config.service, present())]
     if peer:
-        for kind, address in (("management", config.peer.management), ("storage", config.peer.address)):
-            how = _alive(address)
-            if how:
-                found.append(f"its {kind} address {address} answers{how}")
-    return found
+        asked += [
+            (f"its {kind} address {address}", partial(_alive, address))
+            for kind, address in (("management", config.peer.management), ("storage", config.peer.address))
+        ]
+    with ThreadPoolExecutor(len(asked) or 1) as pool:
+        said = [(who, pool.submit(ask)) for who, ask in asked]
+    return [f"{who} answers{how.result()}" for who, how in said if how.result() is not None]
 
 
-def _alive(address: str) -> str:
-    """Return how a machine answers, empty where it does not. Each way is tried: a firewall may close the others."""
+def _holder(item: Address) -> str | None:
+    """Return how another machine answers on a service address, None where none does."""
+    return "" if taken(item) else None
+
+
+def _alive(address: str) -> str | None:
+    """Return how a machine answers, None where it does not. Each way is tried: a firewall may close the others."""
     if (interface := on_link(call(["ip", "-json", "route", "get", address]))) and ":" not in address:
-        return " to ARP" if taken(Address(address, 32, interface)) else ""
+        return " to ARP" if taken(Address(address, 32, interface)) else None
     if _tcp(address):
         return " to TCP"
     try:
         call(["ping", "-n", "-q", "-c", "2", "-i", "0.3", "-W", "1", address])
     except DisksError:
-        return ""
+        return None
     return " to ping"
 
 

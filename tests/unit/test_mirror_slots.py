@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +235,31 @@ def test_frames_that_announce_and_ask() -> None:
     assert network.is_answer(network.announcement(other, "10.78.1.9", 2), "10.78.1.9", mac)
     assert not network.is_answer(network.announcement(mac, "10.78.1.9", 2), "10.78.1.9", mac)
     assert not network.is_answer(network.probe(other, "10.78.1.9"), "10.78.1.9", mac)
+
+
+def test_all_are_asked_at_the_same_time_who_may_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(
+        configuration("storage1"), service=(Address("10.78.1.9", 24, "eth1"), Address("10.78.2.9", 24, "eth2"))
+    )
+    silence = threading.Barrier(2 + 2)
+
+    def taken(item: Address) -> bool:
+        silence.wait(timeout=60)
+        return item.address in ("10.78.2.9", config.peer.address)
+
+    monkeypatch.setattr(network, "present", dict)
+    monkeypatch.setattr(network, "call", lambda command: '[{"dev": "eth0"}]')
+    monkeypatch.setattr(network, "taken", taken)
+    assert network.answers(config, peer=True) == [
+        "service address 10.78.2.9 answers",
+        f"its storage address {config.peer.address} answers to ARP",
+    ]
+
+
+def test_nobody_is_asked_for_addresses_that_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(configuration("storage1"), service=(Address("10.78.1.9", 24, "eth1"),))
+    monkeypatch.setattr(network, "present", lambda: {"eth1": {"10.78.1.9"}})
+    assert network.answers(config, peer=False) == []
 
 
 def test_an_address_belongs_on_its_interface() -> None:
