@@ -8,7 +8,8 @@ module: iscsi_session_info
 short_description: Tell until when iSCSI targets served this machine
 version_added: 0.3.0
 description:
-  - Looks at the kernel's sessions and at what kernel and iscsid wrote in the journal since this machine was started.
+  - The program C(updraft-iscsi-losses) of the role C(iscsi_initiator) is asked, and what it says is handed on.
+  - It looks at the kernel's sessions and at what kernel and iscsid wrote in the journal since this machine was started.
   - Where the target was silent, the moment is that of the last answer, not that of the error some seconds later.
 options:
   portals:
@@ -53,36 +54,3 @@ ended:
   type: float
   returned: success
 """
-
-import time
-from dataclasses import asdict
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.updraft.cloud.plugins.module_utils import iscsi_losses
-from ansible_collections.updraft.cloud.plugins.module_utils.disks import DisksError
-from ansible_collections.updraft.cloud.plugins.module_utils.iscsi_sessions import sessions
-
-
-def main() -> None:
-    """Look."""
-    module = AnsibleModule(
-        argument_spec={
-            "portals": {"type": "list", "elements": "str", "required": True},
-            "wait": {"type": "float", "default": 0.0},
-        },
-        supports_check_mode=True,
-    )
-    began = time.time()
-    found = []
-    try:
-        addresses = iscsi_losses.addresses_of(module.params["portals"])
-        if addresses:
-            found = iscsi_losses.ask(addresses, module.params["wait"], sessions)
-    except DisksError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, losses=[asdict(loss) for loss in found], began=began, ended=time.time())
-
-
-if __name__ == "__main__":
-    main()

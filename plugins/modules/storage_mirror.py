@@ -9,7 +9,7 @@ short_description: Bring a storage server to its part in the mirror of volumes
 version_added: 0.1.0
 description:
   - The program C(updraft-mirror) of the role C(storage_mirror) does the work, and keeps by itself to what was decided
-    when a server starts again. This module asks it, and hands on what it says.
+    when a server starts again. It is asked, and what it says is handed on.
   - What could make two servers write is refused, with the reason.
 options:
   state:
@@ -65,77 +65,3 @@ actions:
   elements: str
   returned: success
 """
-
-import json
-import os
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-PROGRAM = "/usr/local/sbin/updraft-mirror"
-VERBS = {
-    "status": "status",
-    "converged": "converge",
-    "demoted": "demote",
-    "promoted": "promote",
-    "alone": "serve",
-    "rejoined": "rejoin",
-    "healed": "heal",
-}
-WAITING = ("converged", "promoted", "healed")
-REFUSED = 2
-
-
-def command(given: dict[str, Any], *, check: bool) -> list[str]:
-    """The program's command line for the module's parameters."""
-    state = given["state"]
-    words = [PROGRAM, VERBS[state]]
-    if state == "alone":
-        words.append("--alone")
-    if given["generation"] is not None and state in ("promoted", "alone", "rejoined"):
-        words += ["--generation", str(given["generation"])]
-    if state == "promoted":
-        words += [f"--{name.replace('_', '-')}" for name in ("planned", "peer_is_off", "accept_loss") if given[name]]
-    if state in WAITING and given["wait"]:
-        words += ["--wait", str(given["wait"])]
-    if check and state == "converged":
-        words.append("--check")
-    return words
-
-
-def main() -> None:
-    """Ask the program."""
-    module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": list(VERBS), "default": "status"},
-            "generation": {"type": "int"},
-            "planned": {"type": "bool", "default": False},
-            "peer_is_off": {"type": "bool", "default": False},
-            "accept_loss": {"type": "bool", "default": False},
-            "wait": {"type": "int", "default": 0},
-        },
-        required_if=[("state", state, ["generation"]) for state in ("promoted", "alone", "rejoined")],
-        supports_check_mode=True,
-    )
-    if not os.access(PROGRAM, os.X_OK):
-        if module.check_mode:
-            module.exit_json(changed=True, mirror={}, actions=["install the mirror, and take the first part in it"])
-        module.fail_json(msg=f"{PROGRAM} is not there: the role storage_mirror installs it")
-    state = module.params["state"]
-    if module.check_mode and state not in ("status", "converged"):
-        module.exit_json(changed=True, mirror={}, actions=[f"updraft-mirror {VERBS[state]}"])
-    code, out, error = module.run_command(command(module.params, check=module.check_mode))
-    try:
-        answer = json.loads(out)
-    except ValueError:
-        module.fail_json(msg=f"updraft-mirror said nothing that can be read: {error.strip() or out.strip()}", rc=code)
-    if code:
-        module.fail_json(
-            msg=str(answer.get("refused") or answer.get("failed") or error.strip()), mirror=answer, rc=code
-        )
-    actions = list(answer.get("changed", []))
-    module.exit_json(changed=bool(actions), mirror=answer, actions=actions)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """playbooks/storage_failover.yml as a whole: what it asks, whom it switches off, and what it refuses.
 
-The storage servers are fakes (failover_site.py), so is the board (tests/drill/fake_redfish.py); a process of this test
-is the machine that it switches off.
+The programs on storage servers and nodes are fakes (failover_site.py), so is the board (tests/drill/fake_redfish.py); a
+process of this test is the machine that it switches off.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 from failover_site import FailoverSite
+from fake_shell import LOSSES, MIRROR
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "drill"))
 
 from fake_redfish import Board, Mood, serving
 
-PROMOTED = {"state": "promoted", "generation": 4, "peer_is_off": True}
+PROMOTED = ["promote", "--generation", "4", "--peer-is-off"]
 
 
 class Process:
@@ -55,9 +56,9 @@ def machine() -> Iterator[Process]:
 def site(tmp_path: Path) -> FailoverSite:
     found = FailoverSite(tmp_path)
     leg = status("leg", lost_at=time.time() - 60)
-    found.answers("storage_mirror", {"storage2": {"mirror": leg}})
+    found.answers(MIRROR, {"storage2": leg})
     nodes = {name: {"losses": [served_until(time.time() - 62)]} for name in ("node1", "node2")}
-    found.answers("iscsi_session_info", nodes)
+    found.answers(LOSSES, nodes)
     return found
 
 
@@ -86,14 +87,14 @@ def fenced(site: FailoverSite, machine: Process, mood: Mood | None, **extra: Any
         return (*site.run(**extra), board.orders)
 
 
-def promoted(site: FailoverSite) -> list[tuple[str, dict[str, Any]]]:
-    return [(host, given) for host, given in site.asked("storage_mirror") if given.get("state") == "promoted"]
+def promoted(site: FailoverSite) -> list[tuple[str, list[str]]]:
+    return [(host, words) for host, words in site.asked(MIRROR) if words[0] == "promote"]
 
 
 def test_the_board_switches_off_and_the_other_one_takes_over(site: FailoverSite, machine: Process) -> None:
     code, said, orders = fenced(site, machine, "obeys")
     assert (code, orders, machine.running()) == (0, ["ForceOff"], False), said
-    assert promoted(site) == [("storage2", {**PROMOTED, "accept_loss": False})]
+    assert promoted(site) == [("storage2", PROMOTED)]
 
 
 @pytest.mark.parametrize(
@@ -117,10 +118,10 @@ def test_a_board_that_fails(
 
 def test_a_node_that_was_served_on(site: FailoverSite, machine: Process) -> None:
     site.answers(
-        "iscsi_session_info",
+        LOSSES,
         {
             "node1": {"losses": [served_until(time.time() - 20)]},
-            "node2": {"fail": "no journal"},
+            "node2": {"failed": "no journal"},
         },
     )
     code, said, orders = fenced(site, machine, "obeys")
@@ -132,15 +133,15 @@ def test_a_node_that_was_served_on(site: FailoverSite, machine: Process) -> None
 
 
 def test_it_is_served_on_and_lost_on_your_word(site: FailoverSite, machine: Process) -> None:
-    site.answers("iscsi_session_info", {})
+    site.answers(LOSSES, {})
     code, said, orders = fenced(site, machine, "obeys", storage_accept_loss=True)
-    assert (code, orders, site.asked("iscsi_session_info")) == (0, ["ForceOff"], []), said
-    assert promoted(site) == [("storage2", {**PROMOTED, "accept_loss": True})]
+    assert (code, orders, site.asked(LOSSES)) == (0, ["ForceOff"], []), said
+    assert promoted(site) == [("storage2", [*PROMOTED, "--accept-loss"])]
 
 
 def test_your_word_that_it_is_off_does_not_say_what_it_served(site: FailoverSite) -> None:
     site.answers(
-        "iscsi_session_info",
+        LOSSES,
         {"node1": {"losses": [served_until(None, served=True)]}},
     )
     site.inventory({"storage1", "node2"}, None)
@@ -155,24 +156,24 @@ def test_your_word_that_it_is_off_does_not_say_what_it_served(site: FailoverSite
 def test_a_leg_that_had_not_lost_it_is_asked_once_more(site: FailoverSite, connected: bool, times: int) -> None:
     """What one that had lost it said stays true, and who is served waits."""
     leg = status("leg", connected=connected, lost_at=None if connected else time.time() - 60)
-    site.answers("storage_mirror", {"storage2": {"mirror": leg}})
+    site.answers(MIRROR, {"storage2": leg})
     site.inventory({"storage1"}, None)
     code, said = site.run(storage_is_off="storage1")
     assert code == 0, said
-    looks = [host for host, given in site.asked("storage_mirror") if "state" not in given]
+    looks = [host for host, words in site.asked(MIRROR) if words == ["status"]]
     assert looks == ["storage2"] * times
     assert len(promoted(site)) == 1
-    nodes = sorted(host for host, given in site.asked("iscsi_session_info"))
+    nodes = sorted(host for host, _ in site.asked(LOSSES))
     assert nodes == ["node1", "node2"], "with your word they are asked at the beginning, and that is enough"
 
 
 def test_addresses_that_the_model_does_not_have_any_more_are_asked_for(site: FailoverSite) -> None:
     leg = status("leg", lost_at=time.time() - 60, addresses={"10.0.1.8": False})
-    site.answers("storage_mirror", {"storage2": {"mirror": leg}})
+    site.answers(MIRROR, {"storage2": leg})
     site.inventory({"storage1"}, None)
     code, said = site.run(storage_is_off="storage1")
     assert code == 0, said
-    asked = sorted((host, given["portals"]) for host, given in site.asked("iscsi_session_info"))
+    asked = sorted((host, words[2:]) for host, words in site.asked(LOSSES))
     assert asked == [(node, [portal]) for node in ("node1", "node2") for portal in ("10.0.1.8", "10.0.1.9")]
 
 
@@ -181,11 +182,11 @@ def test_those_that_do_not_answer_are_named(site: FailoverSite) -> None:
     code, said = site.run(storage_is_off="storage1")
     assert code == 0, said
     assert "nothing is known of node2 (does not answer): whether storage1 served them" in said
-    assert promoted(site) == [("storage2", {**PROMOTED, "accept_loss": False})]
+    assert promoted(site) == [("storage2", PROMOTED)]
 
 
 def test_for_a_leg_that_cannot_take_over_nobody_is_switched_off(site: FailoverSite, machine: Process) -> None:
-    site.answers("storage_mirror", {"storage2": {"mirror": status("leg", complete=False)}})
+    site.answers(MIRROR, {"storage2": status("leg", complete=False)})
     code, said, orders = fenced(site, machine, "obeys")
     assert code != 0
     assert "storage2 does not hold everything as far as it knows" in said
@@ -193,18 +194,21 @@ def test_for_a_leg_that_cannot_take_over_nobody_is_switched_off(site: FailoverSi
 
 
 def test_a_leg_that_is_silent_is_not_switched_off(site: FailoverSite, machine: Process) -> None:
-    site.answers("storage_mirror", {"storage2": {"mirror": status("serving")}})
+    site.answers(MIRROR, {"storage2": status("serving")})
     code, said, orders = fenced(site, machine, "obeys")
     assert code != 0
     assert "storage1 does not answer, so that storage2 has to go on serving" in said
-    assert (orders, machine.running(), site.asked("iscsi_session_info")) == ([], True, [])
+    assert (orders, machine.running(), site.asked(LOSSES)) == ([], True, [])
 
 
 def test_both_there_no_node_is_asked(site: FailoverSite) -> None:
     whole = status("serving", arrays=[{"whole": True, "words": "volumes0 is on both servers"}])
-    site.answers("storage_mirror", {"storage1": {"mirror": whole}, "storage2": {"mirror": status("leg")}})
+    site.answers(MIRROR, {"storage1": whole, "storage2": status("leg")})
     site.inventory(set(), None)
     code, said = site.run()
-    assert (code, site.asked("iscsi_session_info")) == (0, []), said
-    moved = {host: given["state"] for host, given in site.asked("storage_mirror") if "planned" in given}
-    assert moved == {"storage1": "demoted", "storage2": "promoted"}
+    assert (code, site.asked(LOSSES)) == (0, []), said
+    moved = {host: words for host, words in site.asked(MIRROR) if words != ["status"]}
+    assert moved == {
+        "storage1": ["demote"],
+        "storage2": ["promote", "--generation", "4", "--planned", "--wait", "120"],
+    }

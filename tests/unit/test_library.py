@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ansible_collections.updraft.cloud.plugins.plugin_utils.library import HERE, PACKAGE, closure, files, imported
 
 
@@ -23,19 +25,18 @@ def later():
     assert sorted(imported(source)) == ["disks", "lio", "reconcile"]
 
 
-def test_the_mirror_runs_with_its_library_alone(tmp_path: Path) -> None:
-    for one in files("mirror_cli", str(tmp_path)):
+@pytest.mark.parametrize(("name", "word"), [("mirror_cli", "promote"), ("iscsi_losses_cli", "--wait")])
+def test_a_program_runs_with_its_library_alone(tmp_path: Path, name: str, word: str) -> None:
+    for one in files(name, str(tmp_path)):
         target = Path(one["path"])
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(Path(one["src"]).read_bytes())
-    program = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from {PACKAGE}.mirror_cli import main; main(['--help'])"
-    )
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from {PACKAGE}.{name} import main; main(['--help'])"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "promote" in done.stdout
+    assert word in done.stdout
 
 
 def test_nothing_is_listed_that_is_not_there() -> None:
