@@ -51,9 +51,13 @@ class Writes:
 
 
 def pauses(text: str) -> list[tuple[float, float]]:
-    """When each write or read that waited ended, and how long it took, from the page /pauses below its first line."""
-    found = [line.split() for line in text.splitlines()[1:]]
-    return [(int(words[1]) / 100, int(words[2]) / 100) for words in found if len(words) == 3]
+    """When each write or read that waited ended, and how long it took, from the page /pauses.
+
+    Its rows are three numbers; on a console the kernel writes between them.
+    """
+    rows = [line.split() for line in text.splitlines()]
+    found = [[int(word) for word in words] for words in rows if len(words) == 3 and all(map(str.isdigit, words))]
+    return [(ended / 100, took / 100) for _, ended, took in found]
 
 
 @dataclass(slots=True)

@@ -52,7 +52,10 @@ def test_what_the_guest_tells() -> None:
     assert guest.Writes.parse(page()) == guest.Writes("a-b", 123.45, 9, 3, 0, 0)
     assert guest.Writes.parse("") is None
     assert guest.Writes.parse(page(failed="?")) is None
-    assert guest.pauses("written ended took\n7 1200 450\n8 1900 101\n9\n") == [(12.0, 4.5), (19.0, 1.01)]
+    assert guest.pauses("[ 9.1] sda: slow\nwritten ended took\n7 1200 450\n8 1900 101\n9\n") == [
+        (12.0, 4.5),
+        (19.0, 1.01),
+    ]
     # What is read here is what the guest writes there.
     assert f"places={guest.PLACES}\n" in WRITES.replace(" ", "\n")
     assert all(f"\n{name} $" in WRITES for name in ("boot", "uptime", "written", "compared", "failed", "wrong"))
