@@ -18,6 +18,9 @@ from ansible.plugins.action import ActionBase
 
 #: What a shell says of a program that is not there, and of one that cannot be run.
 ABSENT = (126, 127)
+#: Programs do not read it. Without any, ssh makes a terminal, on which what a program tells people stands between what
+#: it answers, and which ends the program when the connection is lost.
+NO_TERMINAL = b"\n"
 
 
 class Absent(Exception):
@@ -42,7 +45,9 @@ class ProgramAction(ActionBase):
 
         Raises Absent; AnsibleActionFail where that is no JSON; AnsibleConnectionFailure, which Ansible tells as such.
         """
-        done: dict[str, Any] = self._low_level_execute_command(shlex.join(words))  # type: ignore[no-untyped-call]
+        done: dict[str, Any] = self._low_level_execute_command(  # type: ignore[no-untyped-call]
+            shlex.join(words), in_data=NO_TERMINAL
+        )
         if done["rc"] in ABSENT:
             raise Absent(words[0])
         try:

@@ -31,7 +31,8 @@ class Asked:
         monkeypatch.setattr(ProgramAction.__base__, "run", lambda *_words: {})
         monkeypatch.setattr(self.action, "_low_level_execute_command", self._shell, raising=False)
 
-    def _shell(self, command: str) -> dict[str, Any]:
+    def _shell(self, command: str, in_data: bytes) -> dict[str, Any]:
+        assert in_data, "ssh makes a terminal where a command gets no input"
         self.words.append(shlex.split(command))
         code, out, error = self.answer
         return {"rc": code, "stdout": out, "stderr": error}
