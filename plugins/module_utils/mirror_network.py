@@ -10,7 +10,6 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -150,6 +149,9 @@ def answers(config: Config, *, peer: bool) -> list[str]:
 
     All are asked at the same time: of whoever is off it is the silence that tells, and nodes may wait for it.
     """
+    # Loaded only where somebody is asked: a hand-over is not, and nodes wait for it.
+    from concurrent.futures import ThreadPoolExecutor
+
     asked = [(f"service address {item.address}", partial(_holder, item)) for item in missing(config.service, present())]
     if peer:
         asked += [
